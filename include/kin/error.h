@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ * Errors. A kin function returns 0, a count or a positive named state on success and a negative
+ * errno value on failure; it never sets errno and never prints.
+ *
+ * What the usual values mean everywhere in kin:
+ *   -EINVAL          an argument is wrong (which one: kin_error_text())
+ *   -EAGAIN          a try_ form found nothing to do now
+ *   -ETIMEDOUT       the deadline passed
+ *   -EMSGSIZE        the message does not fit; nothing was taken or lost
+ *   -ENOMEM, -EFBIG, -EMFILE, -ENOSPC
+ *                    a limit of the machine or of the arena; kin_error_text() says which
+ *   -ESHUTDOWN       the object was shut down, and drained if it is a queue
+ *   -ESTALE          the object or the handle is gone
+ *   -EOWNERDEAD      the worker process that ran the task died
+ *   -ECANCELED       the pool was terminated before the task ran
+ *   -EPROTO          another build of kin, or not an arena
+ *   -ENOTRECOVERABLE this process was declared dead by the others and must not go on with the arena
+ */
+#ifndef KIN_ERROR_H
+#define KIN_ERROR_H
+
+#include <kin/export.h>
+
+KIN_BEGIN
+
+/* The name of an error value as text, for example "timed out". Accepts negative and positive
+ * values and unknown ones. The text is constant.
+ * Safety: any thread | any process | async-signal-safe. */
+KIN_API const char *kin_strerror(int error);
+
+/* One sentence on the last kin call that failed in this thread: what was wrong and what was
+ * expected, or which limit was met. Empty if nothing failed yet. Valid until the next kin call
+ * of the same thread. Safety: any thread | any process. */
+KIN_API const char *kin_error_text(void);
+
+KIN_END
+
+#endif

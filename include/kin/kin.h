@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ * kin: multi-process programming for C. This header includes all the others. */
+#ifndef KIN_KIN_H
+#define KIN_KIN_H
+
+#include <kin/arena.h>
+#include <kin/error.h>
+#include <kin/export.h>
+#include <kin/pool.h>
+#include <kin/process.h>
+#include <kin/queue.h>
+#include <kin/time.h>
+
+#endif

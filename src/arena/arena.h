@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ * The arena as one process sees it: handles, who am I, offsets. Nothing in this header lies in
+ * shared memory. */
+#ifndef KINI_ARENA_H
+#define KINI_ARENA_H
+
+#include <kin/arena.h>
+#include <pthread.h>
+
+#include "arena/arena_layout.h"
+#include "arena/block_layout.h"
+#include "base/error.h"
+#include "os/os.h"
+
+#define KINI_CACHE_BLOCKS 62u
+
+/* Free blocks of one size that this thread may hand out: hints into spans that it owns. */
+struct kini_class_cache {
+    uint32_t count;
+    uint32_t spans_count, spans_room;
+    uint32_t cursor_span;  /* which of spans is being scanned */
+    uint32_t cursor_block; /* next block to look at in it */
+    uint32_t *spans;       /* unit numbers, malloc */
+    uint64_t free[KINI_CACHE_BLOCKS];
+};
+
+/* A thread in an arena. Made at its first use of the arena, freed when the thread ends. */
+struct kini_self {
+    struct kin_arena *arena; /* NULL after the arena was detached */
+    struct kini_thread_shm *shm;
+    uint64_t cookie;
+    uint32_t index; /* of the thread record */
+    uint32_t slot;  /* of the participant */
+    uint32_t locks; /* depth of the lock stack */
+    uint32_t spin;  /* how long spinning has paid lately: see sync/wait.c */
+    struct kini_self *next;          /* of this thread */
+    struct kini_self *next_in_arena; /* of this arena, under its mutex */
+    struct kini_class_cache classes[KINI_CLASSES];
+};
+
+struct kin_arena {
+    char *base;
+    uint64_t bytes;
+    int fd;
+    int token_fd; /* holds the byte lock of our slot */
+    uint32_t slot;
+    uint32_t generation;
+    struct kini_super_shm *super;
+    struct kini_participant_shm *participants;
+    struct kini_thread_shm *threads;
+    struct kini_object_shm *objects;
+    struct kini_span_shm *spans;
+    kini_a64 *free_map, *commit_map;
+    kini_a64 *guard;         /* cookie of this process; a child of any fork reads 0 */
+    uint64_t inode;
+    kini_a32 reaping;        /* a thread of this process is reaping: our descriptor holds the byte */
+    pthread_mutex_t mutex;   /* private: selves, fork, children. Outermost of all locks */
+    struct kini_self *selves;
+    uint32_t child_slot;     /* between the prepare and parent/child handlers of a fork */
+    int child_token;
+    void *children;          /* of the process layer */
+    int lifeline_keep, lifeline_watch;
+    struct kin_arena *next;  /* of all arenas in this process */
+};
+
+/* --- offsets -------------------------------------------------------------------------------- */
+
+static inline void *kini_at(const struct kin_arena *arena, uint64_t offset)
+{
+    return arena->base + offset;
+}
+
+static inline uint64_t kini_offset(const struct kin_arena *arena, const void *ptr)
+{
+    return (uint64_t)((const char *)ptr - arena->base);
+}
+
+/* --- thread.c: who am I --------------------------------------------------------------------- */
+
+extern __thread struct kini_self *kini_last_self __attribute__((tls_model("initial-exec")));
+struct kini_self *kini_enter_slow(struct kin_arena *arena);
+
+/* The calling thread in the arena, registered if it is new or after a fork of any kind. NULL with
+ * kini_enter_error() when there is no room. Every entry point begins with it. */
+static inline struct kini_self *kini_enter(struct kin_arena *arena)
+{
+    struct kini_self *self = kini_last_self;
+    if (kini_likely(self != NULL && self->arena == arena &&
+                    self->cookie == kini_load(arena->guard)))
+        return self;
+    return kini_enter_slow(arena);
+}
+
+int kini_enter_error(void);
+/* Free the record and the caches of a thread that ends, or all of the process at detach. */
+void kini_self_release(struct kini_self *self);
+void kini_self_forget(struct kini_self *self); /* free private memory only */
+/* In the child of a fork: none of the parent's threads is here. */
+void kini_threads_after_fork(struct kin_arena *arena);
+
+/* --- participant.c: slots ------------------------------------------------------------------- */
+
+/* Reserve a slot for a process that does not exist yet; *ret_token holds its byte. */
+int kini_participant_reserve(struct kin_arena *arena, uint32_t *ret_slot, int *ret_token);
+/* Become the participant of a reserved slot. */
+void kini_participant_adopt(struct kin_arena *arena, uint32_t slot, int token);
+enum kini_os_life kini_participant_life(struct kin_arena *arena, uint32_t slot, bool quick);
+
+/* --- create.c ------------------------------------------------------------------------------- */
+
+/* Give back what this process holds in the arena, without unmapping it. */
+void kini_arena_leave(struct kin_arena *arena);
+
+/* --- table.c: memory behind the tables ------------------------------------------------------ */
+
+/* Make [0, bytes) of a table usable. *committed only grows. */
+int kini_table_commit(struct kin_arena *arena, uint64_t table_off, kini_a64 *committed,
+                      uint64_t bytes, uint64_t limit);
+void kini_raise32(kini_a32 *high, uint32_t value);
+
+/* --- fork.c --------------------------------------------------------------------------------- */
+
+extern __thread int kini_fork_keeps_lifeline;
+int kini_fork_register(struct kin_arena *arena);
+void kini_fork_unregister(struct kin_arena *arena);
+/* In a child that no handler saw: become a participant of our own. */
+int kini_rejoin(struct kin_arena *arena);
+uint64_t kini_new_cookie(void);
+
+/* --- reaper.c ------------------------------------------------------------------------------- */
+
+/* Repair all that slot left behind, if the kernel says that it is dead. 1 reaped, 0 alive or
+ * somebody else is at it, -EAGAIN not yet possible: try again later. */
+int kini_reap(struct kin_arena *arena, uint32_t slot);
+/* The steps alone, on a slot that cannot act any more. For the reaper, detach and the harness. */
+int kini_reap_steps(struct kini_self *self, uint32_t slot);
+/* Look at everybody once. Returns how many were reaped. */
+int kini_reap_all(struct kin_arena *arena, bool quick);
+
+/* --- object.c ------------------------------------------------------------------------------- */
+
+int kini_object_create(struct kini_self *self, uint32_t type, uint64_t offset, const char *name,
+                       uint32_t *ret_id, uint32_t *ret_gen);
+/* Give this participant's hold back; the last one destroys. */
+void kini_object_drop(struct kini_self *self, uint32_t id);
+void kini_objects_drop_all(struct kini_self *self, uint32_t slot);
+void kini_objects_finish_dying(struct kini_self *self, uint32_t slot);
+void kini_bitmap_copy(struct kin_arena *arena, uint32_t from, uint32_t to);
+static inline uint32_t kini_object_tag(uint32_t id, uint32_t gen)
+{
+    return id | gen << 16;
+}
+
+/* --- what the layers above provide to the reaper (src/types.c) ------------------------------- */
+
+typedef void (*kini_repair_fn)(struct kini_self *self, struct kini_ilock_shm *lock);
+extern const kini_repair_fn kini_repairs[KINI_ILOCK_KINDS];
+
+struct kini_type_ops {
+    /* Make all blocks of the object private to the caller, then free them: idempotent. */
+    void (*destroy)(struct kini_self *self, uint64_t offset, uint32_t tag);
+    /* A holder of the object died (it may hold more than its bit). NULL: nothing to do. */
+    void (*holder_died)(struct kini_self *self, uint64_t offset, uint32_t slot);
+};
+extern const struct kini_type_ops kini_types[KINI_OBJECT_TYPES];
+
+/* Resolve the ring operation of a dead thread: 0 done, -EAGAIN a live thread is in the way. */
+int kini_ring_repair(struct kini_self *self, struct kini_thread_shm *dead);
+/* Whether the cell of a queued block still carries it. */
+bool kini_ring_carries(struct kin_arena *arena, uint32_t unit, uint64_t position);
+/* Take a dead thread out of the queue it waits in, and pass on a wake it had been given. */
+void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead);
+
+#endif

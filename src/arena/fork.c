@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT
+ * Fork: the child has a slot, and holds its token, before it exists.
+ *
+ * prepare   reserve the slot, copy the parent's object bitmap into it     (mutex held from here)
+ * parent    close the copy of the child's token                          (mutex released)
+ * child     close the parent's token, adopt the slot, forget the parent's threads
+ *
+ * Whoever is killed in between: the token falls free with its last holder, and the slot, still
+ * RESERVED, is reaped. A child made by a raw clone ran no handler: its guard page reads 0. */
+#include "arena/arena.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static pthread_mutex_t all_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct kin_arena *all;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static int register_error;
+/* Set around a fork of ours that makes a daemon: the child needs the watch end of the line. */
+__thread int kini_fork_keeps_lifeline;
+
+uint64_t kini_new_cookie(void)
+{
+    static _Atomic uint32_t serial;
+    return (uint64_t)getpid() << 32 | (uint64_t)(kini_add(&serial, 1) + 1);
+}
+
+static void prepare(void)
+{
+    pthread_mutex_lock(&all_mutex);
+    for (struct kin_arena *a = all; a != NULL; a = a->next) {
+        pthread_mutex_lock(&a->mutex);
+        a->child_slot = 0;
+        /* A fork cannot be refused here. Without a slot the child registers at its first use, and
+         * gets the error there. */
+        if (kini_load(a->guard) != 0 &&
+            kini_participant_reserve(a, &a->child_slot, &a->child_token) == 0)
+            kini_bitmap_copy(a, a->slot, a->child_slot);
+    }
+}
+
+static void parent(void)
+{
+    for (struct kin_arena *a = all; a != NULL; a = a->next) {
+        if (a->child_slot != 0)
+            kini_os_close(a->child_token);
+        pthread_mutex_unlock(&a->mutex);
+    }
+    pthread_mutex_unlock(&all_mutex);
+}
+
+static void child(void)
+{
+    for (struct kin_arena *a = all; a != NULL; a = a->next) {
+        kini_os_close(a->token_fd);
+        kini_os_close(a->lifeline_keep);
+        a->lifeline_keep = -1;
+        if (!kini_fork_keeps_lifeline) {
+            kini_os_close(a->lifeline_watch);
+            a->lifeline_watch = -1;
+        }
+        a->token_fd = -1;
+        kini_store(&a->reaping, 0);
+        kini_threads_after_fork(a);
+        a->children = NULL;
+        if (a->child_slot != 0) {
+            kini_participant_adopt(a, a->child_slot, a->child_token);
+            kini_store(a->guard, kini_new_cookie());
+        }
+        pthread_mutex_unlock(&a->mutex);
+    }
+    pthread_mutex_unlock(&all_mutex);
+}
+
+static void register_handlers(void)
+{
+    register_error = -pthread_atfork(prepare, parent, child);
+}
+
+int kini_fork_register(struct kin_arena *arena)
+{
+    pthread_once(&once, register_handlers);
+    if (register_error < 0)
+        return kini_fail(register_error, "no memory for the fork handlers");
+    pthread_mutex_lock(&all_mutex);
+    arena->next = all;
+    all = arena;
+    pthread_mutex_unlock(&all_mutex);
+    return 0;
+}
+
+void kini_fork_unregister(struct kin_arena *arena)
+{
+    pthread_mutex_lock(&all_mutex);
+    for (struct kin_arena **link = &all; *link != NULL; link = &(*link)->next) {
+        if (*link == arena) {
+            *link = arena->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&all_mutex);
+}
+
+int kini_rejoin(struct kin_arena *arena)
+{
+    /* One thread, and any lock may have been copied locked. */
+    pthread_mutex_init(&arena->mutex, NULL);
+    pthread_mutex_init(&all_mutex, NULL);
+    uint32_t parent_slot = arena->slot, parent_generation = arena->generation, slot;
+    int token;
+    int r = kini_participant_reserve(arena, &slot, &token);
+    if (r < 0)
+        return r;
+    kini_os_close(arena->token_fd); /* our copy of the parent's: it must not outlive the parent */
+    kini_os_close(arena->lifeline_keep);
+    kini_os_close(arena->lifeline_watch);
+    arena->lifeline_keep = arena->lifeline_watch = -1;
+    kini_store(&arena->reaping, 0);
+    /* What the parent holds we know by its handles; what it has dropped since is gone for us too. */
+    uint64_t state = kini_load_acq(&arena->participants[parent_slot].state);
+    if (parent_slot != 0 && KINI_STATE_GEN(state) == parent_generation &&
+        KINI_STATE(state) == KINI_LIVE)
+        kini_bitmap_copy(arena, parent_slot, slot);
+    kini_participant_adopt(arena, slot, token);
+    kini_threads_after_fork(arena);
+    arena->children = NULL;
+    kini_store(arena->guard, kini_new_cookie());
+    return 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ * The reaper: whoever notices a death repairs what the dead left behind.
+ *
+ * Elected by the byte lock REAP_BYTE+slot, which the kernel drops if the reaper dies too. The order
+ * of the steps matters: journals before operations, operations before blocks (a block that looks
+ * private may be the last trace of a message), thread records and the slot last, because until then
+ * they name the dead. Every step is idempotent. */
+#include "arena/arena.h"
+#include "arena/block.h"
+#include "arena/ilock.h"
+
+#include <errno.h>
+
+typedef int (*thread_fn)(struct kini_self *self, uint32_t index);
+
+static int each_thread(struct kini_self *self, uint32_t slot, thread_fn fn)
+{
+    uint32_t high = kini_load_acq(&self->arena->super->threads_high);
+    int result = 0;
+    for (uint32_t i = 1; i < high; i++) {
+        uint64_t state = kini_load_acq(&self->arena->threads[i].state);
+        if (!(state & 1) || KINI_THREAD_SLOT(state) != slot)
+            continue;
+        int r = fn(self, i);
+        if (r < 0)
+            result = r;
+    }
+    return result;
+}
+
+static int release_locks(struct kini_self *self, uint32_t index)
+{
+    for (uint32_t i = 0; i < KINI_LOCKSTACK; i++) {
+        uint64_t off = kini_load(&self->arena->threads[index].lockstack[i]);
+        if (off != 0 && index != self->index &&
+            off + sizeof(struct kini_ilock_shm) <= self->arena->super->reserve_bytes)
+            kini_ilock_recover(self, kini_at(self->arena, off), index);
+    }
+    return 0;
+}
+
+static int finish_operation(struct kini_self *self, uint32_t index)
+{
+    return kini_ring_repair(self, &self->arena->threads[index]);
+}
+
+static int finish_wait(struct kini_self *self, uint32_t index)
+{
+    kini_wait_repair(self, &self->arena->threads[index]);
+    return 0;
+}
+
+static int free_record(struct kini_self *self, uint32_t index)
+{
+    kini_a64 *state = &self->arena->threads[index].state;
+    if (index != self->index)
+        kini_store_rel(state, kini_load(state) & ~0xffffffffull);
+    return 0;
+}
+
+int kini_reap_steps(struct kini_self *self, uint32_t slot)
+{
+    each_thread(self, slot, release_locks);
+    int r = each_thread(self, slot, finish_operation);
+    if (r < 0)
+        return r;
+    each_thread(self, slot, finish_wait);
+    kini_objects_finish_dying(self, slot);
+    kini_objects_drop_all(self, slot);
+    kini_sweep(self, slot);
+    each_thread(self, slot, free_record);
+    return 0;
+}
+
+/* Under the reap byte. */
+static int reap_locked(struct kini_self *self, uint32_t slot)
+{
+    struct kini_participant_shm *p = &self->arena->participants[slot];
+    uint64_t state = kini_load_acq(&p->state);
+    uint32_t now = KINI_STATE(state);
+    if (now == KINI_FREE)
+        return 0;
+    if (now != KINI_REAPING && kini_participant_life(self->arena, slot, false) != KINI_OS_DEAD)
+        return 0;
+    uint32_t gen = KINI_STATE_GEN(state), parent = KINI_STATE_PARENT(state);
+    kini_store_rel(&p->state, KINI_STATE_WORD(gen, parent, KINI_REAPING));
+    int r = kini_reap_steps(self, slot);
+    if (r < 0)
+        return r;
+    if (now != KINI_RESERVED)
+        kini_add(&self->arena->super->deaths, 1);
+    kini_store_rel(&p->state, KINI_STATE_WORD(gen, 0, KINI_FREE));
+    kini_add_sc(&self->arena->super->death_seq, 1);
+    return 1;
+}
+
+int kini_reap(struct kin_arena *arena, uint32_t slot)
+{
+    struct kini_self *self = kini_enter(arena);
+    uint32_t idle = 0;
+    /* The byte lock belongs to our descriptor, so it cannot tell our own threads apart. */
+    if (self == NULL || slot == self->slot || !kini_cas(&arena->reaping, &idle, 1))
+        return 0;
+    int r = 0;
+    if (kini_os_byte_lock(arena->token_fd, KINI_REAP_BYTE + slot) == 0) {
+        r = reap_locked(self, slot);
+        kini_os_byte_unlock(arena->token_fd, KINI_REAP_BYTE + slot);
+    }
+    kini_store_rel(&arena->reaping, 0);
+    return r;
+}
+
+int kini_reap_all(struct kin_arena *arena, bool quick)
+{
+    int count = 0;
+    uint32_t high = kini_load_acq(&arena->super->participants_high);
+    for (uint32_t slot = 1; slot < high; slot++) {
+        uint32_t state = KINI_STATE(kini_load_acq(&arena->participants[slot].state));
+        if (state == KINI_FREE || slot == arena->slot)
+            continue;
+        if (state == KINI_REAPING || kini_participant_life(arena, slot, quick) == KINI_OS_DEAD)
+            count += kini_reap(arena, slot) == 1;
+    }
+    return count;
+}
+
+int kin_arena_reap(struct kin_arena *arena)
+{
+    return kini_enter(arena) == NULL ? kini_enter_error() : kini_reap_all(arena, false);
+}

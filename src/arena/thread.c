@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ * Thread records: every thread that uses an arena has one, for its intents, locks and waits. */
+#include "arena/arena.h"
+#include "arena/block.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+__thread struct kini_self *kini_last_self __attribute__((tls_model("initial-exec")));
+static __thread struct kini_self *my_selves;
+static __thread int enter_error;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t exit_key;
+
+int kini_enter_error(void)
+{
+    return enter_error;
+}
+
+static void thread_ends(void *unused)
+{
+    (void)unused;
+    struct kini_self *next;
+    for (struct kini_self *self = my_selves; self != NULL; self = next) {
+        next = self->next;
+        struct kin_arena *arena = self->arena;
+        if (arena != NULL && self->cookie == kini_load(arena->guard)) {
+            pthread_mutex_lock(&arena->mutex);
+            struct kini_self **link = &arena->selves;
+            while (*link != NULL && *link != self)
+                link = &(*link)->next_in_arena;
+            if (*link == self)
+                *link = self->next_in_arena;
+            pthread_mutex_unlock(&arena->mutex);
+            kini_self_release(self);
+        }
+        kini_self_forget(self);
+    }
+    my_selves = NULL;
+    kini_last_self = NULL;
+}
+
+static void make_key(void)
+{
+    pthread_key_create(&exit_key, thread_ends);
+}
+
+void kini_self_forget(struct kini_self *self)
+{
+    for (uint32_t i = 0; i < KINI_CLASSES; i++)
+        free(self->classes[i].spans);
+    free(self);
+}
+
+void kini_self_release(struct kini_self *self)
+{
+    kini_block_caches_release(self);
+    uint64_t state = kini_load(&self->shm->state);
+    kini_store_rel(&self->shm->state, state & ~0xffffffffull);
+    self->arena = NULL;
+}
+
+void kini_threads_after_fork(struct kin_arena *arena)
+{
+    /* Only the calling thread is here. Records of the parent's threads stay the parent's; the
+     * private parts are unreachable from now on, but those of this thread are freed by
+     * kini_enter_slow, because an allocator is not to be called in a fork handler. */
+    for (struct kini_self *self = arena->selves; self != NULL; self = self->next_in_arena)
+        self->arena = NULL;
+    arena->selves = NULL;
+    kini_last_self = NULL;
+}
+
+static void clear_record(struct kini_thread_shm *t)
+{
+    kini_store(&t->tid, (uint32_t)kini_os_tid());
+    for (uint32_t i = 0; i < KINI_LOCKSTACK; i++)
+        kini_store(&t->lockstack[i], 0);
+    kini_store(&t->op, 0);
+    kini_store(&t->op_pos, 0);
+    kini_store(&t->wake_target, 0);
+    kini_store(&t->park, 0);
+    kini_store(&t->wait_state, KINI_WAIT_NONE);
+    kini_store(&t->wait_queue, 0);
+    kini_store(&t->puts, 0);
+    kini_store(&t->gets, 0);
+    kini_store(&t->waits, 0);
+    kini_store(&t->wakes, 0);
+}
+
+/* A free record becomes ours by one CAS that names our participant: killed at any moment, the
+ * reaper finds it. */
+static int claim_record(struct kin_arena *arena, uint32_t *ret_index)
+{
+    struct kini_super_shm *super = arena->super;
+    for (uint32_t i = 1; i < KINI_THREADS_MAX; i++) {
+        int r = kini_table_commit(arena, super->threads_off, &super->threads_committed,
+                                  (i + 1) * sizeof(struct kini_thread_shm),
+                                  KINI_THREADS_MAX * sizeof(struct kini_thread_shm));
+        if (r < 0)
+            return r;
+        uint64_t state = kini_load(&arena->threads[i].state);
+        if (state & 1)
+            continue;
+        kini_raise32(&super->threads_high, i + 1);
+        uint64_t claimed = ((state >> 32) + 1) << 32 | (uint64_t)arena->slot << 8 | 1;
+        if (!kini_cas(&arena->threads[i].state, &state, claimed))
+            continue;
+        clear_record(&arena->threads[i]);
+        *ret_index = i;
+        return 0;
+    }
+    return kini_fail(-ENOSPC, "the arena has %u threads already", KINI_THREADS_MAX - 1);
+}
+
+static struct kini_self *make_self(struct kin_arena *arena)
+{
+    struct kini_self *self = calloc(1, sizeof *self);
+    if (self == NULL) {
+        enter_error = kini_fail(-ENOMEM, "no memory for a thread's caches");
+        return NULL;
+    }
+    enter_error = claim_record(arena, &self->index);
+    if (enter_error < 0) {
+        free(self);
+        return NULL;
+    }
+    self->arena = arena;
+    self->shm = &arena->threads[self->index];
+    self->slot = arena->slot;
+    self->cookie = kini_load(arena->guard);
+    self->next = my_selves;
+    my_selves = self;
+    pthread_mutex_lock(&arena->mutex);
+    self->next_in_arena = arena->selves;
+    arena->selves = self;
+    pthread_mutex_unlock(&arena->mutex);
+    pthread_setspecific(exit_key, self);
+    return self;
+}
+
+struct kini_self *kini_enter_slow(struct kin_arena *arena)
+{
+    pthread_once(&once, make_key);
+    if (kini_load(arena->guard) == 0) {
+        enter_error = kini_rejoin(arena);
+        if (enter_error < 0)
+            return NULL;
+    }
+    uint64_t cookie = kini_load(arena->guard);
+    struct kini_self *found = NULL;
+    for (struct kini_self **link = &my_selves; *link != NULL;) {
+        struct kini_self *self = *link;
+        if (self->arena == arena && self->cookie == cookie)
+            found = self;
+        if (self->arena == NULL || (self->arena == arena && self->cookie != cookie)) {
+            *link = self->next; /* of an arena that is gone, or of a process that forked us */
+            kini_self_forget(self);
+        } else {
+            link = &self->next;
+        }
+    }
+    if (found == NULL)
+        found = make_self(arena);
+    kini_last_self = found;
+    return found;
+}

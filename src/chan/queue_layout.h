@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * What another process can see of a queue: header, segments, cells.
+ *
+ * A queue is a chain of ring segments; usually there is one. Each segment is a bounded ring in the
+ * manner of D. Vyukov's multi-producer multi-consumer queue (1024cores.net), made crash-safe by
+ * intents: before the CAS that claims a position, the thread writes (operation, segment, position)
+ * into its own record. A claim that no living record names belongs to the dead.
+ *
+ *   segment  line 0: constants of this life | line 2: tail | line 4: head | cells …
+ *   tail     CLOSED 1 | position 63        next position to put; CLOSED: go to the next segment
+ *   head     position                      next position to get
+ *   cell     seq 64 | info 64 | payload (inline bytes, or the offset of a block)
+ *   info     length << 1 | 1 if the payload is in a block
+ *
+ * Positions never repeat in the life of a queue, not even when a segment is used again: a new life
+ * begins beyond everything the segment has seen (`base`). So a stale reader can only fail its CAS.
+ * seq of the cell that serves position p (p mod cap):
+ *
+ *   below base      virgin: free for its first position of this life (also zeroed memory)
+ *   p               free for p
+ *   p+1             published
+ *   p+1 | SKIP      tombstone: its producer died; consumers pass over it
+ *   p+1 | BACK      its consumer died: to be delivered again, ahead of the rest
+ *   p+1 | BACK|TAKEN  somebody is taking it (claimed by CAS, intent TAKE_BACK)
+ *   p+cap           free one lap later
+ *
+ *   W: tail, head: anyone by CAS. seq: the winner of the position; repair by CAS. info, payload: the
+ *   winner, between claim and publish. Published with seq_cst, read with acquire.
+ *
+ * An item stays in its cell until get has copied it: the release of the cell is the last step, so
+ * a consumer that dies in the middle leaves the item where it is (decision 001).
+ *
+ * Crash states (d = the dead thread):
+ *   put  (1) block PRIVATE(d): swept. (2) intent written, claim not made: nothing, the cell belongs
+ *        to nobody or to somebody else. (3) claimed, not published: tail > p, seq free for p, no
+ *        living intent (PUT, segment, p): → tombstone; the block is swept. (4) published, nobody
+ *        woken: wake one getter.
+ *   get  (5) intent, no claim: nothing. (6) claimed, not released: head > p, seq == p+1, no living
+ *        intent (GET, segment, p): → BACK, wake one getter. A tombstone: released. (7) released,
+ *        nobody woken: wake one putter.
+ *   take back (8) p+1|BACK|TAKEN and no living intent: → BACK.
+ *   grow (9) closed, no next: the next producer links one. (10) a segment half linked: journal LINK
+ *        of `grow`: finished if `next` was set, undone if not. (11) retired, memory not given back:
+ *        nothing.
+ */
+#ifndef KINI_QUEUE_LAYOUT_H
+#define KINI_QUEUE_LAYOUT_H
+
+#include "sync/wait_layout.h"
+
+#define KINI_CELL_SKIP (1ull << 63)
+#define KINI_CELL_BACK (1ull << 62)
+#define KINI_CELL_TAKEN (1ull << 61)
+#define KINI_POSITION (KINI_CELL_TAKEN - 1)
+#define KINI_TAIL_CLOSED (1ull << 63)
+#define KINI_TAIL_POSITION (KINI_TAIL_CLOSED - 1)
+
+struct kini_cell_shm {
+    kini_a64 seq;
+    kini_a64 info;
+    unsigned char payload[]; /* stride - 16 bytes */
+};
+_Static_assert(sizeof(struct kini_cell_shm) == 16, "cell header");
+
+enum kini_segment_state { KINI_SEGMENT_IDLE, KINI_SEGMENT_ACTIVE };
+
+struct kini_segment_shm {
+    kini_a64 base;       /* first position of this life. W: holder of grow, before it is linked */
+    kini_a64 count_base; /* items put into the queue before this life. W: same */
+    kini_a64 next;       /* offset; 0: none yet. W: holder of grow, once in a life, release */
+    kini_a64 all_next;   /* of all segments of the queue. const after first link */
+    kini_a32 state;      /* W: holder of grow */
+    uint32_t stride;     /* bytes of a cell; const after create, like the rest */
+    uint64_t cap;        /* cells, a power of two, at least 2 */
+    uint64_t queue_off;
+    uint64_t magic;
+    _Alignas(128) kini_a64 tail;
+    _Alignas(128) kini_a64 head;
+    _Alignas(128) unsigned char cells[];
+};
+_Static_assert(sizeof(struct kini_segment_shm) == 384, "segment header");
+
+#define KINI_SEGMENT_MAGIC 0x746e656d67657371ull
+
+enum kini_queue_flag { KINI_QUEUE_SHUT = 1, KINI_QUEUE_DROP = 2 };
+enum kini_queue_journal { KINI_QUEUE_LINK = 1 }; /* arg: segment, new segment, 1 if it is fresh */
+
+/* A segment and how often the queue has moved on: one word, so that a CAS on it cannot be fooled
+ * by a segment that comes round again. */
+#define KINI_AT_SEGMENT(unit, turns) ((uint64_t)(turns) << 32 | (unit))
+#define KINI_AT_UNIT(word) ((uint32_t)(word))
+#define KINI_AT_TURNS(word) ((uint32_t)((word) >> 32))
+
+struct kini_queue_shm {
+    uint32_t tag;          /* object number and generation; const after create, like the next */
+    uint32_t stride;
+    uint64_t inline_bytes;
+    uint64_t max_items;    /* 0: unbounded */
+    uint32_t grows;        /* 0: one ring of at least max_items cells for ever */
+    uint32_t reserved0;
+    uint64_t reserved[11];
+    kini_a64 put_at, get_at;  /* KINI_AT_SEGMENT: hints that only move forward */
+    kini_a64 back_made;       /* cells ever marked BACK; raised after the mark */
+    kini_a64 back_seen;       /* back_made when a search last found none: equal = nothing to do */
+    kini_a64 skips_made;      /* tombstones ever made: 0 = the size needs no search */
+    kini_a32 flags;           /* kini_queue_flag: only ever set, under grow */
+    uint32_t reserved1;
+    kini_a64 all_segments;    /* offset of the newest. W: holder of grow */
+    uint64_t reserved2[9];
+    _Alignas(128) struct kini_ilock_shm grow;
+    _Alignas(128) struct kini_waitq_shm getters;
+    struct kini_waitq_shm putters;
+};
+
+#endif

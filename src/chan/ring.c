@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT
+ * Put and get, without waiting. Nothing between a claim and its publication may run user code,
+ * allocate, or (for put) fault: some fifteen instructions. Layout and crash states:
+ * queue_layout.h. */
+#include "chan/ring.h"
+#include "sync/wait.h"
+
+#include <errno.h>
+#include <string.h>
+
+static uint64_t puts_so_far(struct kini_segment_shm *segment, uint64_t tail)
+{
+    return kini_load(&segment->count_base) + (tail & KINI_TAIL_POSITION) -
+           kini_load(&segment->base);
+}
+
+/* Whether a bounded queue has room for one more when its tail is t. */
+static bool has_room(struct kin_queue *queue, struct kini_segment_shm *segment, uint64_t t)
+{
+    struct kini_queue_shm *shm = queue->shm;
+    uint64_t puts = puts_so_far(segment, t), gets, at;
+    if (puts - kini_load(&queue->head_seen) < shm->max_items)
+        return true;
+    do { /* the get side may move to another segment while we look */
+        at = kini_load_acq(&shm->get_at);
+        struct kini_segment_shm *from = kini_segment_of(queue->arena, at);
+        gets = kini_load(&from->count_base) + kini_load_acq(&from->head) - kini_load(&from->base);
+    } while (kini_load_acq(&shm->get_at) != at);
+    kini_store(&queue->head_seen, gets);
+    return puts - gets < shm->max_items;
+}
+
+/* The cell of the tail is not free: -EAGAIN full, 0 try again. */
+static int64_t not_free(struct kin_queue *queue, struct kini_segment_shm *segment, uint64_t t,
+                        uint64_t seq)
+{
+    if ((seq & KINI_POSITION) > t || kini_load_acq(&segment->tail) != t)
+        return 0; /* our tail is stale */
+    if (!queue->shm->grows)
+        return -EAGAIN;
+    kini_cas(&segment->tail, &t, t | KINI_TAIL_CLOSED);
+    return 0;
+}
+
+static void fill(struct kini_self *self, struct kini_segment_shm *segment,
+                 struct kini_cell_shm *cell, uint64_t t, const struct kini_message *message)
+{
+    kini_store(&cell->info, message->bytes << 1 | (message->block != 0));
+    if (message->block == 0) {
+        if (message->bytes > 0)
+            memcpy(cell->payload, message->data, message->bytes);
+        return;
+    }
+    memcpy(cell->payload, &message->block, sizeof message->block);
+    struct kini_block_shm *header = kini_block_header(self->arena, message->block);
+    uint32_t unit = kini_unit_of(self->arena, kini_offset(self->arena, segment));
+    kini_store(&header->position, t);
+    kini_compiler_barrier();
+    kini_store(&header->word, KINI_BLOCK_WORD(KINI_BLOCK_QUEUED, self->slot, unit));
+}
+
+static int64_t publish(struct kini_self *self, struct kin_queue *queue, struct kini_cell_shm *cell,
+                       uint64_t seq, uint64_t t)
+{
+    /* seq_cst: before the look at nwait. Pairs with the acquire in kini_ring_get. */
+    if (kini_unlikely(!kini_cas_sc(&cell->seq, &seq, t + 1))) {
+        kini_store(&self->arena->participants[self->slot].fenced, 1);
+        kini_intent_end(self);
+        return kini_fail(-ENOTRECOVERABLE, "this process was declared dead while it ran");
+    }
+    kini_store(&self->shm->puts, kini_load(&self->shm->puts) + 1);
+    kini_waitq_wake(self, &queue->shm->getters, 1);
+    kini_intent_end(self);
+    return 0;
+}
+
+int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
+                      const struct kini_message *message)
+{
+    struct kini_queue_shm *shm = queue->shm;
+    for (;;) {
+        uint64_t at = kini_load_acq(&shm->put_at);
+        struct kini_segment_shm *segment = kini_segment_of(queue->arena, at);
+        uint64_t t = kini_load_acq(&segment->tail);
+        if (kini_unlikely(t & KINI_TAIL_CLOSED)) {
+            kini_intent_end(self);
+            int r = kini_segment_advance_put(self, shm, at);
+            if (r < 0)
+                return r;
+            continue;
+        }
+        kini_intend(self, KINI_OP(KINI_OP_PUT, kini_offset(queue->arena, segment)), t);
+        struct kini_cell_shm *cell = kini_cell(segment, t);
+        uint64_t seq = kini_load_acq(&cell->seq); /* pairs with the release in finish_take */
+        int64_t r = 0;
+        if (!kini_cell_is_free(seq, t, kini_load(&segment->base), segment->cap))
+            r = not_free(queue, segment, t, seq);
+        else if (shm->max_items != 0 && !has_room(queue, segment, t))
+            r = kini_load_acq(&segment->tail) == t ? -EAGAIN : 0;
+        else if (kini_cas(&segment->tail, &t, t + 1)) {
+            kini_intent_won(self, t);
+            fill(self, segment, cell, t, message);
+            return publish(self, queue, cell, seq, t);
+        }
+        if (r != 0) {
+            kini_intent_end(self);
+            return r;
+        }
+    }
+}
+
+/* Copy the claimed message out. The block becomes ours before the cell is released, so that a
+ * block which still says QUEUED by a dead producer, with a cell that moved on, is garbage. */
+int64_t kini_ring_finish_take(struct kini_self *self, struct kini_cell_shm *cell,
+                              struct kini_taker *taker)
+{
+    uint64_t info = kini_load(&cell->info), bytes = info >> 1;
+    const void *from = cell->payload;
+    uint64_t block = 0;
+    if (info & 1) {
+        memcpy(&block, cell->payload, sizeof block);
+        from = kini_at(self->arena, block);
+    }
+    if (!taker->drop && bytes > 0)
+        memcpy(taker->buffer, from, bytes);
+    if (block != 0)
+        kini_block_adopt(self, block);
+    kini_store(&self->shm->gets, kini_load(&self->shm->gets) + 1);
+    return (int64_t)bytes;
+}
+
+/* Release the cell, wake a producer, free the block. */
+static int64_t take(struct kini_self *self, struct kin_queue *queue,
+                    struct kini_segment_shm *segment, uint64_t h, struct kini_taker *taker)
+{
+    struct kini_cell_shm *cell = kini_cell(segment, h);
+    kini_intent_won(self, h);
+    uint64_t info = kini_load(&cell->info), block = 0;
+    if (info & 1)
+        memcpy(&block, cell->payload, sizeof block);
+    int64_t bytes = kini_ring_finish_take(self, cell, taker);
+    kini_compiler_barrier();
+    if (queue->shm->max_items != 0) {
+        kini_store_sc(&cell->seq, h + segment->cap); /* seq_cst: before the look at nwait */
+        kini_waitq_wake(self, &queue->shm->putters, 1);
+    } else {
+        kini_store_rel(&cell->seq, h + segment->cap);
+    }
+    kini_intent_end(self);
+    if (block != 0)
+        kini_block_put(self, block);
+    return bytes;
+}
+
+/* The cell of the head holds nothing to take: 0 try again, else the answer. */
+static int64_t not_there(struct kini_self *self, struct kin_queue *queue,
+                         struct kini_segment_shm *segment, uint64_t at, uint64_t h, uint64_t seq)
+{
+    if ((seq & KINI_POSITION) > h + 1)
+        return 0;
+    uint64_t t = kini_load_acq(&segment->tail);
+    if (kini_load_acq(&segment->head) != h)
+        return 0;
+    if ((t & KINI_TAIL_POSITION) != h)
+        return -EAGAIN; /* claimed, not yet published: its producer wakes us, or its reaper */
+    if (!(t & KINI_TAIL_CLOSED))
+        return -EAGAIN;
+    kini_intent_end(self);
+    return kini_segment_advance_get(self, queue->shm, at);
+}
+
+int64_t kini_ring_get(struct kini_self *self, struct kin_queue *queue, struct kini_taker *taker)
+{
+    struct kini_queue_shm *shm = queue->shm;
+    int64_t r = 0;
+    if (kini_unlikely(kini_load(&shm->flags) & KINI_QUEUE_DROP) && !taker->drop)
+        return -ESHUTDOWN;
+    if (kini_unlikely(kini_load_acq(&shm->back_made) != kini_load(&shm->back_seen))) {
+        r = kini_ring_take_back(self, shm, taker);
+        if (r != -EAGAIN)
+            return r;
+    }
+    for (r = 0; r == 0;) {
+        uint64_t at = kini_load_acq(&shm->get_at);
+        struct kini_segment_shm *segment = kini_segment_of(queue->arena, at);
+        uint64_t h = kini_load_acq(&segment->head);
+        kini_intend(self, KINI_OP(KINI_OP_GET, kini_offset(queue->arena, segment)), h);
+        struct kini_cell_shm *cell = kini_cell(segment, h);
+        uint64_t seq = kini_load_acq(&cell->seq); /* pairs with publish */
+        if ((seq & ~KINI_CELL_SKIP) != h + 1) {
+            r = not_there(self, queue, segment, at, h, seq);
+            continue;
+        }
+        /* What we read of the cell is its own if the claim succeeds: positions never repeat. */
+        if (!(seq & KINI_CELL_SKIP) && !taker->drop &&
+            kini_load(&cell->info) >> 1 > taker->capacity) {
+            r = kini_load_acq(&segment->head) == h ? -EMSGSIZE : 0;
+            continue;
+        }
+        if (!kini_cas(&segment->head, &h, h + 1))
+            continue;
+        if (!(seq & KINI_CELL_SKIP))
+            return take(self, queue, segment, h, taker);
+        kini_intent_won(self, h);
+        kini_store_sc(&cell->seq, h + segment->cap);
+        kini_waitq_wake(self, &shm->putters, 1);
+    }
+    kini_intent_end(self);
+    return r;
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ * The queue as one process sees it, and the operations that never wait. */
+#ifndef KINI_RING_H
+#define KINI_RING_H
+
+#include "arena/arena.h"
+#include "arena/block.h"
+#include "chan/queue_layout.h"
+#include <kin/queue.h>
+
+struct kin_queue {
+    struct kin_arena *arena;
+    struct kini_queue_shm *shm;
+    uint32_t id;
+    kini_a64 head_seen; /* private: some earlier value of the head, to leave its line alone */
+};
+
+/* What a consumer wants done with the message it has claimed. */
+struct kini_taker {
+    void *buffer;
+    uint64_t capacity;
+    bool drop; /* no copy: the message is thrown away */
+};
+
+/* One message: its bytes, or a block (PRIVATE to us) that already holds them. */
+struct kini_message {
+    const void *data;
+    uint64_t bytes;
+    uint64_t block; /* payload offset; 0: inline */
+};
+
+/* 0, -EAGAIN full, -ESHUTDOWN, -ENOMEM and the like (no segment), -ENOTRECOVERABLE. On success the
+ * block belongs to the queue. */
+int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
+                      const struct kini_message *message);
+/* The length, -EAGAIN empty, -ESHUTDOWN, -EMSGSIZE. */
+int64_t kini_ring_get(struct kini_self *self, struct kin_queue *queue, struct kini_taker *taker);
+
+/* --- segment.c ------------------------------------------------------------------------------ */
+
+struct kini_segment_shm *kini_segment_first(struct kini_self *self, struct kini_queue_shm *queue,
+                                            uint64_t cap, int *ret_error);
+/* The put side met a closed segment: go on to its successor, made if there is none. 0 to try again,
+ * -ESHUTDOWN, -ENOMEM … */
+int kini_segment_advance_put(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at);
+/* The get side met a closed and drained one. 0 to try again, -EAGAIN: nothing behind it. */
+int kini_segment_advance_get(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at);
+void kini_queue_journal_repair(struct kini_self *self, struct kini_ilock_shm *lock);
+
+static inline struct kini_segment_shm *kini_segment_of(const struct kin_arena *arena, uint64_t at)
+{
+    return kini_at(arena, kini_unit_offset(arena, KINI_AT_UNIT(at)) + KINI_LARGE_PREFIX);
+}
+
+static inline struct kini_cell_shm *kini_cell(struct kini_segment_shm *segment, uint64_t position)
+{
+    return (void *)(segment->cells + (position & (segment->cap - 1)) * segment->stride);
+}
+
+/* Whether raw is the seq of a cell that is free for position in this life of the segment. */
+static inline bool kini_cell_is_free(uint64_t raw, uint64_t position, uint64_t base, uint64_t cap)
+{
+    return raw == position || (raw < base && position < base + cap);
+}
+
+/* --- recover.c ------------------------------------------------------------------------------ */
+
+/* Take a message that a dead consumer had claimed. As kini_ring_get; -EAGAIN: there is none. */
+int64_t kini_ring_take_back(struct kini_self *self, struct kini_queue_shm *queue,
+                            struct kini_taker *taker);
+int64_t kini_ring_finish_take(struct kini_self *self, struct kini_cell_shm *cell,
+                              struct kini_taker *taker);
+void kini_queue_object_destroy(struct kini_self *self, uint64_t offset, uint32_t tag);
+int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *queue);
+uint64_t kini_queue_count(struct kini_self *self, struct kini_queue_shm *queue);
+
+/* --- intents -------------------------------------------------------------------------------- */
+
+/* Announce before the claim. The segment and the position must belong together at every instant, so
+ * a change of segment goes through "no operation". */
+static inline void kini_intend(struct kini_self *self, uint64_t op, uint64_t position)
+{
+    struct kini_thread_shm *me = self->shm;
+    if (kini_load(&me->op) != op) {
+        kini_store(&me->op, 0);
+        kini_compiler_barrier();
+        kini_store(&me->op_pos, position);
+        kini_compiler_barrier();
+        kini_store(&me->op, op);
+    } else {
+        kini_store(&me->op_pos, position);
+    }
+    kini_compiler_barrier(); /* the claim's CAS is the hardware barrier */
+}
+
+static inline void kini_intent_won(struct kini_self *self, uint64_t position)
+{
+    kini_compiler_barrier();
+    kini_store(&self->shm->op_pos, position | KINI_OP_WON);
+    kini_compiler_barrier();
+}
+
+static inline void kini_intent_end(struct kini_self *self)
+{
+    kini_compiler_barrier();
+    kini_store(&self->shm->op, 0);
+}
+
+#endif

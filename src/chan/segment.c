@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT
+ * Growth: link a further segment when the ring is full, use drained ones again, give their memory
+ * back. Slow paths, under the queue's internal lock `grow`. */
+#include "arena/ilock.h"
+#include "base/bits.h"
+#include "chan/ring.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define CAP_MOST (1u << 20)
+
+static int make(struct kini_self *self, struct kini_queue_shm *queue, uint64_t cap,
+                struct kini_segment_shm **ret_segment)
+{
+    struct kin_arena *arena = self->arena;
+    uint64_t bytes = sizeof(struct kini_segment_shm) + cap * queue->stride;
+    uint64_t units = (bytes + KINI_LARGE_PREFIX + KINI_UNIT_BYTES - 1) / KINI_UNIT_BYTES;
+    /* the whole run, so that nothing of it is wasted */
+    while (sizeof(struct kini_segment_shm) + 2 * cap * queue->stride + KINI_LARGE_PREFIX <=
+           units * KINI_UNIT_BYTES)
+        cap *= 2;
+    void *memory;
+    int r = kin_block_reserve(arena, bytes, &memory); /* zeroed: every cell is virgin */
+    if (r < 0)
+        return r;
+    r = kin_block_commit(arena, memory, sizeof(struct kini_segment_shm) + cap * queue->stride);
+    if (r < 0) {
+        kini_block_put(self, kini_offset(arena, memory));
+        return r;
+    }
+    struct kini_segment_shm *segment = memory;
+    segment->stride = queue->stride;
+    segment->cap = cap;
+    segment->queue_off = kini_offset(arena, queue);
+    segment->magic = KINI_SEGMENT_MAGIC;
+    *ret_segment = segment;
+    return 0;
+}
+
+static void begin_life(struct kini_segment_shm *segment, uint64_t base, uint64_t count_base)
+{
+    kini_store(&segment->base, base);
+    kini_store(&segment->count_base, count_base);
+    kini_store(&segment->next, 0);
+    kini_store(&segment->head, base);
+    kini_store_rel(&segment->tail, base);
+    kini_store(&segment->state, KINI_SEGMENT_ACTIVE);
+}
+
+struct kini_segment_shm *kini_segment_first(struct kini_self *self, struct kini_queue_shm *queue,
+                                            uint64_t cap, int *ret_error)
+{
+    struct kini_segment_shm *segment;
+    *ret_error = make(self, queue, cap, &segment);
+    if (*ret_error < 0)
+        return NULL;
+    begin_life(segment, segment->cap * 2, 0);
+    return segment;
+}
+
+/* --- the chain of all segments, under grow --------------------------------------------------- */
+
+static struct kini_segment_shm *at_offset(struct kini_self *self, uint64_t offset)
+{
+    return offset ? kini_at(self->arena, offset) : NULL;
+}
+
+static struct kini_segment_shm *find_idle(struct kini_self *self, struct kini_queue_shm *queue)
+{
+    struct kini_segment_shm *best = NULL;
+    for (struct kini_segment_shm *s = at_offset(self, kini_load(&queue->all_segments)); s != NULL;
+         s = at_offset(self, kini_load(&s->all_next)))
+        if (kini_load(&s->state) == KINI_SEGMENT_IDLE && (best == NULL || s->cap > best->cap))
+            best = s;
+    return best;
+}
+
+/* All cells of a drained segment are released: nobody reads it any more. */
+static bool is_quiet(struct kini_segment_shm *segment)
+{
+    uint64_t tail = kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    uint64_t base = kini_load(&segment->base);
+    uint64_t from = tail - base > segment->cap ? tail - segment->cap : base;
+    for (uint64_t p = from; p < tail; p++)
+        if (kini_load_acq(&kini_cell(segment, p)->seq) != p + segment->cap)
+            return false;
+    return true;
+}
+
+/* The units of a segment behind its first, which holds the header and some cells. */
+static uint32_t rest_units(struct kini_self *self, struct kini_segment_shm *segment,
+                           uint32_t *ret_first)
+{
+    uint64_t from = kini_offset(self->arena, segment);
+    uint64_t last = from + sizeof *segment + segment->cap * segment->stride - 1;
+    *ret_first = kini_unit_of(self->arena, from) + 1;
+    return kini_unit_of(self->arena, last) + 1 - *ret_first;
+}
+
+/* A segment becomes idle before its memory goes: zeroed cells are virgin in the next life. */
+static void retire(struct kini_self *self, struct kini_segment_shm *segment)
+{
+    uint32_t first, count = rest_units(self, segment, &first);
+    kini_store(&segment->state, KINI_SEGMENT_IDLE);
+    if (count > 0)
+        kini_span_give_back(self->arena, first, count);
+}
+
+static int reuse(struct kini_self *self, struct kini_segment_shm *segment)
+{
+    uint32_t first, count = rest_units(self, segment, &first);
+    return count > 0 ? kini_span_commit(self->arena, first, count) : 0;
+}
+
+static void retire_old(struct kini_self *self, struct kini_queue_shm *queue)
+{
+    struct kin_arena *arena = self->arena;
+    uint64_t current = kini_load(&kini_segment_of(arena, kini_load_acq(&queue->get_at))->base);
+    for (struct kini_segment_shm *s = at_offset(self, kini_load(&queue->all_segments)); s != NULL;
+         s = at_offset(self, kini_load(&s->all_next)))
+        if (kini_load(&s->state) == KINI_SEGMENT_ACTIVE && kini_load(&s->base) < current &&
+            is_quiet(s))
+            retire(self, s);
+}
+
+/* --- linking -------------------------------------------------------------------------------- */
+
+/* Journal LINK: the new segment is the queue's if and only if `next` points to it. */
+static void link_after(struct kini_self *self, struct kini_queue_shm *queue,
+                       struct kini_segment_shm *segment, struct kini_segment_shm *next, bool fresh)
+{
+    struct kin_arena *arena = self->arena;
+    uint64_t tail = kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    uint64_t count = kini_load(&segment->count_base) + tail - kini_load(&segment->base);
+    kini_store(&queue->grow.arg[0], kini_offset(arena, segment));
+    kini_store(&queue->grow.arg[1], kini_offset(arena, next));
+    kini_store(&queue->grow.arg[2], fresh);
+    kini_journal_begin(&queue->grow, KINI_QUEUE_LINK);
+    begin_life(next, tail + 2 * kini_max(segment->cap, next->cap), count);
+    if (fresh) {
+        kini_store(&next->all_next, kini_load(&queue->all_segments));
+        kini_block_give(self, kini_offset(arena, next), queue->tag);
+        kini_store(&queue->all_segments, kini_offset(arena, next));
+    }
+    kini_store_rel(&segment->next, kini_offset(arena, next)); /* pairs with the acquire in successor */
+    kini_journal_end(&queue->grow);
+}
+
+/* Killed inside link_after. Not yet linked: what was fresh goes back to its maker, for the sweep;
+ * what was idle is idle again. */
+void kini_queue_journal_repair(struct kini_self *self, struct kini_ilock_shm *lock)
+{
+    struct kini_segment_shm *segment = kini_at(self->arena, kini_load(&lock->arg[0]));
+    uint64_t next_off = kini_load(&lock->arg[1]);
+    struct kini_segment_shm *next = kini_at(self->arena, next_off);
+    struct kini_queue_shm *queue = kini_at(self->arena, segment->queue_off);
+    if (kini_load(&segment->next) == next_off)
+        return;
+    if (!kini_load(&lock->arg[2])) {
+        kini_store(&next->state, KINI_SEGMENT_IDLE);
+    } else if (kini_load(&queue->all_segments) == next_off) {
+        kini_store(&next->state, KINI_SEGMENT_IDLE); /* listed: the queue keeps it */
+    } else {
+        uint64_t word = kini_load(&kini_block_header(self->arena, next_off)->word);
+        if (KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED && KINI_BLOCK_TAG(word) == queue->tag) {
+            kini_block_adopt(self, next_off);
+            kini_block_put(self, next_off);
+        }
+    }
+}
+
+static int link_next(struct kini_self *self, struct kini_queue_shm *queue,
+                     struct kini_segment_shm *segment)
+{
+    kini_ilock_lock(self, &queue->grow);
+    retire_old(self, queue);
+    bool needed = kini_load(&segment->next) == 0 && !(kini_load(&queue->flags) & KINI_QUEUE_SHUT);
+    struct kini_segment_shm *idle = needed ? find_idle(self, queue) : NULL;
+    if (idle != NULL && idle->cap >= segment->cap && reuse(self, idle) == 0) {
+        link_after(self, queue, segment, idle, false);
+        needed = false;
+    }
+    bool shut = kini_load(&queue->flags) & KINI_QUEUE_SHUT;
+    kini_ilock_unlock(self, &queue->grow);
+    if (!needed)
+        return shut && kini_load(&segment->next) == 0 ? -ESHUTDOWN : 0;
+
+    struct kini_segment_shm *fresh;
+    int r = make(self, queue, kini_min(segment->cap * 4, CAP_MOST), &fresh);
+    if (r < 0)
+        return r;
+    kini_ilock_lock(self, &queue->grow);
+    needed = kini_load(&segment->next) == 0 && !(kini_load(&queue->flags) & KINI_QUEUE_SHUT);
+    if (needed)
+        link_after(self, queue, segment, fresh, true);
+    kini_ilock_unlock(self, &queue->grow);
+    if (!needed)
+        kini_block_put(self, kini_offset(self->arena, fresh));
+    return 0;
+}
+
+/* --- moving on ------------------------------------------------------------------------------ */
+
+static uint64_t successor(struct kini_self *self, uint64_t at)
+{
+    struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
+    uint64_t next = kini_load_acq(&segment->next);
+    if (next == 0)
+        return 0;
+    return KINI_AT_SEGMENT(kini_unit_of(self->arena, next), KINI_AT_TURNS(at) + 1);
+}
+
+int kini_segment_advance_put(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at)
+{
+    uint64_t next = successor(self, at);
+    if (next == 0) {
+        if (kini_load_acq(&queue->flags) & KINI_QUEUE_SHUT)
+            return -ESHUTDOWN;
+        if (kini_load_acq(&queue->put_at) != at)
+            return 0;
+        int r = link_next(self, queue, kini_segment_of(self->arena, at));
+        if (r < 0)
+            return r;
+        next = successor(self, at);
+    }
+    if (next != 0)
+        kini_cas(&queue->put_at, &at, next);
+    return 0;
+}
+
+int kini_segment_advance_get(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at)
+{
+    uint64_t next = successor(self, at);
+    if (next == 0)
+        return kini_load_acq(&queue->get_at) != at                     ? 0
+               : kini_load_acq(&queue->flags) & KINI_QUEUE_SHUT ? -ESHUTDOWN
+                                                                : -EAGAIN;
+    /* The put side first: a segment that it may still stand on is not to become idle. */
+    uint64_t put = kini_load_acq(&queue->put_at);
+    if (put == at)
+        kini_cas(&queue->put_at, &put, next);
+    if (kini_cas(&queue->get_at, &at, next)) {
+        kini_ilock_lock(self, &queue->grow);
+        retire_old(self, queue);
+        kini_ilock_unlock(self, &queue->grow);
+    }
+    return 0;
+}

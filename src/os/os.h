@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ * What a port must provide: everything kin asks the kernel. One folder beside this header is one
+ * port. Nothing here knows what it is used for. All functions return 0 or a value on success and a
+ * negative errno on failure, touch no locks of the process, and are safe to call in the child right
+ * after fork, unless said otherwise. */
+#ifndef KINI_OS_H
+#define KINI_OS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/atomic.h"
+#include <kin/time.h>
+
+/* --- memory.c: one growing anonymous memory file, mapped once ------------------------------- */
+
+/* Create the file (close-on-exec, sealed against shrinking). Returns the descriptor. */
+int kini_os_memory_create(const char *name);
+/* Reserve wanted bytes of address space over the file, halving down to least when the limit says
+ * no. Never dumped into a core. */
+int kini_os_memory_map(int fd, uint64_t wanted, uint64_t least, void **ret_base,
+                       uint64_t *ret_bytes);
+void kini_os_memory_unmap(void *base, uint64_t bytes);
+/* Put memory behind [offset, offset+bytes), growing the file: -ENOSPC, -ENOMEM, -EFBIG, never a
+ * signal later. What is there stays. Idempotent. */
+int kini_os_memory_commit(int fd, uint64_t offset, uint64_t bytes);
+/* Give the memory of [offset, offset+bytes) back; it reads as zero afterwards. */
+int kini_os_memory_release(int fd, uint64_t offset, uint64_t bytes);
+/* Memory behind the file now, in bytes. */
+int kini_os_memory_used(int fd, uint64_t *ret_bytes);
+/* A page that reads as zero in a child made by any kind of fork. NULL: no memory. */
+kini_a64 *kini_os_guard_page(void);
+void kini_os_guard_page_free(kini_a64 *page);
+
+/* --- futex.c -------------------------------------------------------------------------------- */
+
+/* Sleep while *word == expected, until woken or the deadline. 0 woken or changed (also without a
+ * cause), -ETIMEDOUT, -EINTR. */
+int kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline);
+/* Wake up to count sleepers. Returns how many. Async-signal-safe. */
+int kini_os_futex_wake(kini_a32 *word, int count);
+
+/* --- filelock.c: byte locks that the kernel drops with their last holder -------------------- */
+
+/* A new open file description of the same file (close-on-exec). Returns the descriptor. */
+int kini_os_reopen(int fd);
+/* Lock one byte, without waiting: -EAGAIN when another description holds it. */
+int kini_os_byte_lock(int fd, uint64_t byte);
+int kini_os_byte_unlock(int fd, uint64_t byte);
+/* 1 when another description holds a lock on the byte, 0 when not. */
+int kini_os_byte_locked(int fd, uint64_t byte);
+
+/* --- identity.c: who a process is, and whether it is dead ----------------------------------- */
+
+struct kini_os_identity {
+    uint64_t pid_namespace; /* inode of the pid namespace */
+    uint64_t start_ticks;   /* when it began, in clock ticks since boot */
+    uint64_t pidfd_inode;   /* unique for the process where the kernel has pidfs, else 0 */
+    int32_t pid;
+};
+
+/* The calling process. Fields that cannot be read are 0. */
+void kini_os_identity_self(struct kini_os_identity *ret_identity);
+
+enum kini_os_life { KINI_OS_ALIVE, KINI_OS_DEAD, KINI_OS_UNKNOWN };
+
+/* Whether that very process can still execute an instruction, by facts of the kernel alone.
+ * quick asks one question (a few hundred ns); otherwise every task's state is read, which tells
+ * early, while a large process is still being torn down. UNKNOWN: another pid namespace, or no
+ * way to ask. */
+enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity, bool quick);
+/* 1 when the process maps the file with that inode, 0 when not, negative when it cannot be read. */
+int kini_os_maps_inode(int32_t pid, uint64_t inode);
+uint64_t kini_os_inode(int fd);
+int32_t kini_os_tid(void);
+
+/* --- process.c ------------------------------------------------------------------------------ */
+
+int kini_os_pidfd_open(int32_t pid);
+int kini_os_pidfd_signal(int pidfd, int signal);
+/* Collect the child. 0 and *ret_status (exit status, or negative signal number) when it has ended,
+ * -EAGAIN while it runs, -ECHILD when it is not there to be collected. */
+int kini_os_pidfd_collect(int pidfd, int *ret_status);
+/* Wait until fd is readable. 0, -ETIMEDOUT or -EINTR. */
+int kini_os_wait_readable(int fd, kin_deadline deadline);
+void kini_os_close(int fd);
+/* How many processors the calling process may use (affinity), at least 1. */
+uint32_t kini_os_cpu_count(void);
+/* The "life line": a pipe that nobody writes to. The parent keeps *ret_keep; children that close
+ * their copy of it notice when the last holder is gone. Both ends close-on-exec. */
+int kini_os_lifeline_create(int *ret_keep, int *ret_watch);
+/* In a child that closed its copy of keep: be killed with SIGKILL by the kernel as soon as the last
+ * holder of the other end is gone, at once if it is gone already. The line stays open for the life
+ * of the process. */
+int kini_os_lifeline_bind(int watch);
+
+#endif

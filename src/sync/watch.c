@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ * The watcher's role. super.watcher = thread index << 48 | deadline in ms: a claim to look at
+ * everybody by then. Only a hint: two watchers do no harm, and a dead one is noticed when its
+ * deadline has passed. A look costs about a microsecond a participant, so the slice grows with
+ * their number and the cost stays below a thousandth of a core. */
+#include "sync/watch.h"
+
+#define LOOK_MS 25
+#define LOOK_US_EACH 1500
+#define REST_MS 200
+
+static uint64_t claim(uint32_t index, uint64_t until_ms)
+{
+    return (uint64_t)index << 48 | until_ms;
+}
+
+kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns)
+{
+    struct kini_super_shm *super = self->arena->super;
+    uint64_t now_ms = (uint64_t)now_ns / 1000000, seen = kini_load(&super->watcher);
+    uint64_t until_ms = seen & 0xffffffffffffull;
+    bool vacant = seen == 0 || until_ms + LOOK_MS < now_ms;
+    if (vacant || seen >> 48 == self->index) {
+        uint64_t slice_ms =
+            LOOK_MS + (uint64_t)kini_load(&super->participants_high) * LOOK_US_EACH / 1000 / 2;
+        if (kini_cas(&super->watcher, &seen, claim(self->index, now_ms + slice_ms)))
+            return (int64_t)(now_ms + slice_ms) * 1000000;
+    }
+    /* a little apart from one another */
+    return now_ns + (REST_MS + (int64_t)(self->index % 32) * 3) * 1000000;
+}
+
+void kini_watch_look(struct kini_self *self)
+{
+    if (kini_load(&self->arena->super->watcher) >> 48 == self->index)
+        kini_reap_all(self->arena, true);
+}
+
+void kini_watch_leave(struct kini_self *self)
+{
+    uint64_t seen = kini_load(&self->arena->super->watcher);
+    if (seen >> 48 == self->index)
+        kini_cas(&self->arena->super->watcher, &seen, 0);
+}

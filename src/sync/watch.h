@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ * Who looks after the dead: among all sleepers of an arena one is the watcher. */
+#ifndef KINI_WATCH_H
+#define KINI_WATCH_H
+
+#include "arena/arena.h"
+
+/* When a sleeper should wake next to look; takes the watcher's role if nobody has it. */
+kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns);
+/* At the end of a slice: reap whoever died, if we are the watcher. */
+void kini_watch_look(struct kini_self *self);
+/* Give the role back: before going on with something else. */
+void kini_watch_leave(struct kini_self *self);
+
+#endif
