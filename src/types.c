@@ -5,6 +5,7 @@
 #include "arena/block.h"
 #include "chan/ring.h"
 #include "sync/wait.h"
+#include "task/pool.h"
 
 const kini_repair_fn kini_repairs[KINI_ILOCK_KINDS] = {
     [KINI_ILOCK_SPANS] = kini_span_repair,
@@ -15,4 +16,5 @@ const kini_repair_fn kini_repairs[KINI_ILOCK_KINDS] = {
 
 const struct kini_type_ops kini_types[KINI_OBJECT_TYPES] = {
     [KINI_OBJECT_QUEUE] = {.destroy = kini_queue_object_destroy},
+    [KINI_OBJECT_POOL] = {.destroy = kini_pool_object_destroy},
 };

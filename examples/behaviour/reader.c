@@ -127,7 +127,9 @@ int reader_next(struct reader *reader, struct piece *ret_piece)
         if (reader->long_record && reader->at < reader->used)
             return next_of_long_record(reader, ret_piece);
 
-        size_t end = reader->skipping ? reader->at : records_end(reader);
+        size_t end = reader->at;
+        if (!reader->skipping && !reader->long_record)
+            end = records_end(reader);
         if (end > reader->at)
             return hand_out(reader, PIECE_RECORDS, end, ret_piece);
         if (reader->used - reader->at == READER_BUFFER_BYTES)

@@ -16,11 +16,11 @@ KIN_BEGIN
 struct kin_arena;
 
 struct kin_arena_opts {
-    uint32_t size;           /* sizeof(struct kin_arena_opts); 0 stands for it too */
-    uint32_t flags;          /* 0 */
-    uint64_t reserve_bytes;  /* address space to reserve, the upper bound of the arena; 0: 64 GiB, or
-                                as much as RLIMIT_AS leaves */
-    const char *name;        /* for observers, up to 31 bytes; NULL: none */
+    uint32_t size;          /* sizeof(struct kin_arena_opts); 0 stands for it too */
+    uint32_t flags;         /* 0 */
+    uint64_t reserve_bytes; /* address space to reserve, the upper bound of the arena; 0: 64 GiB, or
+                               as much as RLIMIT_AS leaves */
+    const char *name;       /* for observers, up to 31 bytes; NULL: none */
 };
 
 /* Create an arena and join it. The calling process becomes its first participant.
@@ -64,10 +64,10 @@ struct kin_arena_stats {
     uint32_t participants_count; /* processes that are in it now */
     uint32_t threads_count;      /* threads that have used it and still run */
     uint32_t objects_count;
-    uint64_t reserved_bytes;     /* upper bound */
-    uint64_t committed_bytes;    /* memory behind it now */
-    uint64_t used_bytes;         /* memory that blocks hold, rounded to 64 KiB units */
-    uint64_t deaths_count;       /* participants that were reaped after they died */
+    uint64_t reserved_bytes;  /* upper bound */
+    uint64_t committed_bytes; /* memory behind it now */
+    uint64_t used_bytes;      /* memory that blocks hold, rounded to 64 KiB units */
+    uint64_t deaths_count;    /* participants that were reaped after they died */
 };
 
 /* Fill in the numbers of the arena. Errors: -EINVAL (size). Safety: any thread | any process. */

@@ -26,17 +26,16 @@ typedef int (*kin_task_fn)(struct kin_task *task);
 typedef int (*kin_worker_fn)(struct kin_arena *arena, void *arg, void **ret_state);
 
 struct kin_pool_opts {
-    uint32_t size;           /* sizeof(struct kin_pool_opts); 0 stands for it too */
-    uint32_t workers_count;  /* 0: as many as the process may use cores */
-    kin_worker_fn init;      /* NULL: none */
+    uint32_t size;          /* sizeof(struct kin_pool_opts); 0 stands for it too */
+    uint32_t workers_count; /* 0: as many as the process may use cores */
+    kin_worker_fn init;     /* NULL: none */
     void *init_arg;
-    const char *name;        /* for observers, up to 31 bytes; NULL: "Pool" */
+    const char *name; /* for observers, up to 31 bytes; NULL: "Pool" */
 };
 
 /* Create a pool and start its workers. Errors: those of kin_process_start.
  * The caller owns the pool and ends it with kin_pool_destroy. Safety: any thread. */
-KIN_API KIN_NODISCARD int kin_pool_create(struct kin_arena *arena,
-                                          const struct kin_pool_opts *opts,
+KIN_API KIN_NODISCARD int kin_pool_create(struct kin_arena *arena, const struct kin_pool_opts *opts,
                                           struct kin_pool **ret_pool);
 
 /* No more tasks: later calls fail with -ESHUTDOWN; what was handed in is finished. */
@@ -59,14 +58,14 @@ KIN_API uint32_t kin_pool_worker_pids(struct kin_pool *pool, int32_t *ret_pids, 
 
 /* How one task ended. */
 struct kin_result {
-    uint64_t index;      /* which item: 0 is the first */
-    int32_t status;      /* 0, or the task's negative error; -EOWNERDEAD: its worker died */
-    int32_t signal;      /* the signal that killed the worker; 0: none */
-    int32_t exitcode;    /* the worker's exit status when it left by itself in mid-task */
-    int32_t worker_pid;  /* who ran it last; 0: nobody */
+    uint64_t index;     /* which item: 0 is the first */
+    int32_t status;     /* 0, or the task's negative error; -EOWNERDEAD: its worker died */
+    int32_t signal;     /* the signal that killed the worker; 0: none */
+    int32_t exitcode;   /* the worker's exit status when it left by itself in mid-task */
+    int32_t worker_pid; /* who ran it last; 0: nobody */
     uint32_t tries_count;
     uint32_t reserved;
-    const void *data;    /* what kin_task_return was given */
+    const void *data; /* what kin_task_return was given */
     size_t bytes;
     const char *message; /* "" or what went wrong */
 };
@@ -88,16 +87,16 @@ struct kin_map_opts {
     uint32_t ordered;         /* streams: 1 hands the results out in the order of the items */
     kin_progress_fn progress; /* called in the waiting thread, after results came in */
     void *progress_arg;
-    int64_t progress_ns;      /* at least so often while waiting, too; 0: only when results come */
-    void *arg;                /* the same pointer for every task: kin_task_shared; it must have been
-                                 valid when the pool was created, or lie in the arena */
-    int32_t *statuses;        /* map: one status an item, filled in; NULL: not wanted */
+    int64_t progress_ns; /* at least so often while waiting, too; 0: only when results come */
+    void *arg;           /* the same pointer for every task: kin_task_shared; it must have been
+                            valid when the pool was created, or lie in the arena */
+    int32_t *statuses;   /* map: one status an item, filled in; NULL: not wanted */
     struct kin_result *failure; /* map: the failure with the lowest index, if any (its message is
                                    valid until the thread's next kin call); NULL: not wanted */
 };
 
 #define KIN_ITEMS(array) (array), sizeof(array)[0], (sizeof(array) / sizeof(array)[0])
-#define KIN_NO_ITEMS NULL, (size_t)0, (size_t)0
+#define KIN_NO_ITEMS     NULL, (size_t)0, (size_t)0
 
 /* Run fn over every item and put the results, in order, into out (out_bytes each; out may be NULL
  * when there are no results). Blocks until all have ended or the deadline passes; the calling
@@ -134,7 +133,8 @@ KIN_API KIN_NODISCARD int kin_pool_stream(struct kin_pool *pool, kin_task_fn fn,
 KIN_API KIN_NODISCARD int kin_stream_next(struct kin_stream *stream, kin_deadline deadline,
                                           struct kin_result *ret_result);
 
-/* End a stream: tasks not begun are withdrawn, running ones finish and are dropped. NULL ignored. */
+/* End a stream: tasks not begun are withdrawn, running ones finish and are dropped. NULL ignored.
+ */
 KIN_API void kin_stream_close(struct kin_stream *stream);
 
 /* In a task: the item, its length, its number, how often it was begun before (0: first time). */

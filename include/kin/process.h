@@ -64,7 +64,7 @@ KIN_API int kin_process_fd(const struct kin_process *process);
 KIN_API void kin_process_close(struct kin_process *process);
 
 struct kin_process_info {
-    uint32_t size;    /* set by the caller: sizeof(struct kin_process_info) */
+    uint32_t size; /* set by the caller: sizeof(struct kin_process_info) */
     pid_t pid;
     pid_t parent_pid; /* 0: the parent was not a participant */
     uint32_t daemon;

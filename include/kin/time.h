@@ -10,7 +10,7 @@ KIN_BEGIN
 
 typedef int64_t kin_deadline;
 
-#define KIN_NOW ((kin_deadline)0)           /* try once, do not wait */
+#define KIN_NOW   ((kin_deadline)0)         /* try once, do not wait */
 #define KIN_NEVER ((kin_deadline)INT64_MAX) /* wait until it happens */
 
 /* Now, in nanoseconds of CLOCK_MONOTONIC. Safety: any thread | any process | async-signal-safe. */

@@ -29,10 +29,10 @@ struct kini_self {
     struct kin_arena *arena; /* NULL after the arena was detached */
     struct kini_thread_shm *shm;
     uint64_t cookie;
-    uint32_t index; /* of the thread record */
-    uint32_t slot;  /* of the participant */
-    uint32_t locks; /* depth of the lock stack */
-    uint32_t spin;  /* how long spinning has paid lately: see sync/wait.c */
+    uint32_t index;                  /* of the thread record */
+    uint32_t slot;                   /* of the participant */
+    uint32_t locks;                  /* depth of the lock stack */
+    uint32_t spin;                   /* how long spinning has paid lately: see sync/wait.c */
     struct kini_self *next;          /* of this thread */
     struct kini_self *next_in_arena; /* of this arena, under its mutex */
     struct kini_class_cache classes[KINI_CLASSES];
@@ -51,16 +51,17 @@ struct kin_arena {
     struct kini_object_shm *objects;
     struct kini_span_shm *spans;
     kini_a64 *free_map, *commit_map;
-    kini_a64 *guard;         /* cookie of this process; a child of any fork reads 0 */
+    kini_a64 *guard; /* cookie of this process; a child of any fork reads 0 */
     uint64_t inode;
-    kini_a32 reaping;        /* a thread of this process is reaping: our descriptor holds the byte */
-    pthread_mutex_t mutex;   /* private: selves, fork, children. Outermost of all locks */
+    kini_a32 reaping;      /* a thread of this process is reaping: our descriptor holds the byte */
+    pthread_mutex_t mutex; /* private: selves, fork, children. Outermost of all locks */
     struct kini_self *selves;
-    uint32_t child_slot;     /* between the prepare and parent/child handlers of a fork */
+    uint32_t child_slot; /* between the prepare and parent/child handlers of a fork */
     int child_token;
-    void *children;          /* of the process layer */
+    void *children; /* of the process layer, which frees them at detach */
+    void (*free_children)(struct kin_arena *arena);
     int lifeline_keep, lifeline_watch;
-    struct kin_arena *next;  /* of all arenas in this process */
+    struct kin_arena *next; /* of all arenas in this process */
 };
 
 /* --- offsets -------------------------------------------------------------------------------- */
@@ -120,7 +121,15 @@ void kini_raise32(kini_a32 *high, uint32_t value);
 
 /* --- fork.c --------------------------------------------------------------------------------- */
 
-extern __thread int kini_fork_keeps_lifeline;
+/* What the thread that forks wants of the handlers, and what they tell it. */
+struct kini_fork_call {
+    struct kin_arena *arena; /* the arena whose child this is; NULL: not a fork of ours */
+    bool keep_watch;         /* the child needs the watch end of the life line */
+    uint32_t slot;           /* out: the child's slot, and its generation */
+    uint32_t generation;
+    int error; /* out: why there is none */
+};
+extern __thread struct kini_fork_call kini_fork_call;
 int kini_fork_register(struct kin_arena *arena);
 void kini_fork_unregister(struct kin_arena *arena);
 /* In a child that no handler saw: become a participant of our own. */

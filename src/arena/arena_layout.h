@@ -45,65 +45,59 @@
 
 #include "base/atomic.h"
 
-#define KINI_MAGIC 0x0061656e6172696bull /* "kinarea" */
+#define KINI_MAGIC          0x0061656e6172696bull /* "kinarea" */
 #define KINI_LAYOUT_VERSION 1u
 
-#define KINI_UNIT_BYTES 65536u
+#define KINI_UNIT_BYTES       65536u
 #define KINI_PARTICIPANTS_MAX 1024u
-#define KINI_THREADS_MAX 4096u
-#define KINI_OBJECTS_MAX 65536u
-#define KINI_BITMAP_BYTES (KINI_OBJECTS_MAX / 8)
-#define KINI_REAP_BYTE 4096u /* byte locks: slot, and KINI_REAP_BYTE + slot */
+#define KINI_THREADS_MAX      4096u
+#define KINI_OBJECTS_MAX      65536u
+#define KINI_BITMAP_BYTES     (KINI_OBJECTS_MAX / 8)
+#define KINI_REAP_BYTE        4096u /* byte locks: slot, and KINI_REAP_BYTE + slot */
 
 /* --- internal lock -------------------------------------------------------------------------- */
 
 enum kini_ilock_kind { /* which repair function; const after create */
-    KINI_ILOCK_NONE,
-    KINI_ILOCK_SPANS,
-    KINI_ILOCK_OBJECTS,
-    KINI_ILOCK_WAITQ,
-    KINI_ILOCK_QUEUE,
-    KINI_ILOCK_KINDS
+                       KINI_ILOCK_NONE,
+                       KINI_ILOCK_SPANS,
+                       KINI_ILOCK_OBJECTS,
+                       KINI_ILOCK_WAITQ,
+                       KINI_ILOCK_QUEUE,
+                       KINI_ILOCK_KINDS
 };
 
 #define KINI_ILOCK_WAIT 1u
 
 struct kini_ilock_shm {
-    kini_a32 word;     /* W: anyone, CAS(0→me) acq / xchg(→0) rel; a repairer CAS(dead→me) */
-    uint32_t kind;     /* const after create */
-    kini_a64 op;       /* W: holder. 0 = nothing half done; written last, cleared last */
-    kini_a64 arg[6];   /* W: holder, before op */
+    kini_a32 word;   /* W: anyone, CAS(0→me) acq / xchg(→0) rel; a repairer CAS(dead→me) */
+    uint32_t kind;   /* const after create */
+    kini_a64 op;     /* W: holder. 0 = nothing half done; written last, cleared last */
+    kini_a64 arg[6]; /* W: holder, before op */
 };
 _Static_assert(sizeof(struct kini_ilock_shm) == 64, "one line");
 
 /* --- participants --------------------------------------------------------------------------- */
 
-enum kini_participant_state {
-    KINI_FREE,
-    KINI_RESERVED,
-    KINI_LIVE,
-    KINI_EXITING,
-    KINI_REAPING
-};
+enum kini_participant_state { KINI_FREE, KINI_RESERVED, KINI_LIVE, KINI_EXITING, KINI_REAPING };
 
-#define KINI_STATE(word) ((uint32_t)((word)&0xff))
+#define KINI_STATE(word)        ((uint32_t)((word)&0xff))
 #define KINI_STATE_PARENT(word) ((uint32_t)(((word) >> 8) & 0xffff))
-#define KINI_STATE_GEN(word) ((uint32_t)((word) >> 32))
+#define KINI_STATE_GEN(word)    ((uint32_t)((word) >> 32))
 #define KINI_STATE_WORD(gen, parent, state)                                                        \
     ((uint64_t)(gen) << 32 | (uint64_t)(parent) << 8 | (uint64_t)(state))
 
 #define KINI_TOUCHED_WORDS 64u /* 4096 bits */
 
 struct kini_participant_shm {
-    kini_a64 state;         /* W: holder of the reap byte; the participant RESERVED→LIVE→EXITING */
-    kini_a32 pid;           /* W: the participant, before LIVE */
-    kini_a32 parent_pid;    /* W: the reserver. 0: no participant */
+    kini_a64 state;      /* W: holder of the reap byte; the participant RESERVED→LIVE→EXITING */
+    kini_a32 pid;        /* W: the participant, before LIVE */
+    kini_a32 parent_pid; /* W: the reserver. 0: no participant */
     kini_a64 pid_namespace; /* identity: W: the participant, before LIVE */
     kini_a64 start_ticks;
     kini_a64 pidfd_inode;
-    kini_a64 parent_key;    /* parent's slot << 32 | its generation: still the same parent? */
+    kini_a64 parent_key; /* parent's slot << 32 | its generation: still the same parent? */
     kini_a32 daemon;
-    kini_a32 fenced;        /* 1: a survivor found that this one was declared dead wrongly */
+    kini_a32 fenced; /* 1: a survivor found that this one was declared dead wrongly */
     uint64_t reserved0;
     char name[32];
     /* Spans in which this participant may have blocks, one bit for unit % 4096. Set before the
@@ -123,9 +117,9 @@ enum kini_wait_state { KINI_WAIT_NONE, KINI_WAIT_QUEUED, KINI_WAIT_CHOSEN };
 
 enum kini_op_code { KINI_OP_NONE, KINI_OP_PUT, KINI_OP_GET, KINI_OP_TAKE_BACK };
 #define KINI_OP(code, offset) ((uint64_t)(code) << 56 | (uint64_t)(offset))
-#define KINI_OP_CODE(word) ((uint32_t)((word) >> 56))
-#define KINI_OP_OFFSET(word) ((word)&0x00ffffffffffffffull)
-#define KINI_OP_WON (1ull << 63) /* in op_pos, one word with the position: never paired wrongly */
+#define KINI_OP_CODE(word)    ((uint32_t)((word) >> 56))
+#define KINI_OP_OFFSET(word)  ((word)&0x00ffffffffffffffull)
+#define KINI_OP_WON           (1ull << 63) /* in op_pos, one word with the position: never paired wrongly */
 
 #define KINI_LOCKSTACK 6u
 
@@ -133,18 +127,18 @@ struct kini_thread_shm {
     /* line 0: who. W: the thread itself */
     kini_a64 state;
     kini_a32 tid;
-    kini_a32 locks_count; /* hint for observers */
+    kini_a32 locks_count;               /* hint for observers */
     kini_a64 lockstack[KINI_LOCKSTACK]; /* offsets of ilocks held or wanted; 0: none */
     /* lines 2-3: the intent. W: the thread, before each claim; R: reapers and observers */
-    _Alignas(128) kini_a64 op;  /* code 8 | offset of the ring segment 56; 0: no operation */
-    kini_a64 op_pos;            /* position, WON once the claim succeeded */
-    kini_a64 wake_target;       /* thread index that this thread is about to wake; 0: none */
+    _Alignas(128) kini_a64 op; /* code 8 | offset of the ring segment 56; 0: no operation */
+    kini_a64 op_pos;           /* position, WON once the claim succeeded */
+    kini_a64 wake_target;      /* thread index that this thread is about to wake; 0: none */
     uint64_t op_reserved[13];
     /* lines 4-5: waiting. W: under the wait queue's lock, except park */
-    kini_a32 park;              /* futex: 0 asleep, 1 woken */
+    kini_a32 park; /* futex: 0 asleep, 1 woken */
     kini_a32 wait_state;
-    kini_a64 wait_queue;        /* offset of the wait queue; 0: none */
-    kini_a64 wait_ticket;       /* order of arrival */
+    kini_a64 wait_queue;  /* offset of the wait queue; 0: none */
+    kini_a64 wait_ticket; /* order of arrival */
     kini_a64 wait_since_ns;
     kini_a32 wait_next, wait_prev; /* thread indexes; rebuilt from state and ticket */
     uint64_t wait_reserved[11];
@@ -162,10 +156,10 @@ enum kini_object_state { KINI_OBJECT_FREE, KINI_OBJECT_LIVE, KINI_OBJECT_DYING }
 /* state word: generation 32 | destroyer's slot 16 | type 8 (bits 8-15) | state 8 */
 #define KINI_OBJECT_WORD(gen, slot, type, state)                                                   \
     ((uint64_t)(gen) << 32 | (uint64_t)(slot) << 16 | (uint64_t)(type) << 8 | (uint64_t)(state))
-#define KINI_OBJECT_STATE(word) ((uint32_t)((word)&0xff))
-#define KINI_OBJECT_TYPE(word) ((uint32_t)(((word) >> 8) & 0xff))
+#define KINI_OBJECT_STATE(word)     ((uint32_t)((word)&0xff))
+#define KINI_OBJECT_TYPE(word)      ((uint32_t)(((word) >> 8) & 0xff))
 #define KINI_OBJECT_DESTROYER(word) ((uint32_t)(((word) >> 16) & 0xffff))
-#define KINI_OBJECT_GEN(word) ((uint32_t)((word) >> 32))
+#define KINI_OBJECT_GEN(word)       ((uint32_t)((word) >> 32))
 
 struct kini_object_shm {
     kini_a64 state;
@@ -191,14 +185,14 @@ struct kini_super_shm {
     _Alignas(128) kini_a64 participants_committed, threads_committed;
     kini_a64 objects_committed, bitmaps_committed, spans_committed;
     kini_a32 participants_high, threads_high, objects_high;
-    kini_a32 units_high;     /* W: holder of the span lock, before a unit is first used */
-    kini_a32 cached_units;   /* hint: free units that have memory */
-    kini_a32 used_units;     /* hint for observers */
-    kini_a32 free_hint;      /* hint: no free unit below this one */
-    kini_a32 orphan_spans;   /* hint: spans whose owning thread ended */
+    kini_a32 units_high;            /* W: holder of the span lock, before a unit is first used */
+    kini_a32 cached_units;          /* hint: free units that have memory */
+    kini_a32 used_units;            /* hint for observers */
+    kini_a32 free_hint;             /* hint: no free unit below this one */
+    kini_a32 orphan_spans;          /* hint: spans whose owning thread ended */
     _Alignas(128) kini_a64 watcher; /* thread index 16 | deadline in ms 48; hint */
     kini_a64 deaths;
-    kini_a64 death_seq;      /* bumped after each reaping */
+    kini_a64 death_seq; /* bumped after each reaping */
     kini_a64 wait_tickets;
     _Alignas(128) struct kini_ilock_shm span_lock;
     _Alignas(128) struct kini_ilock_shm object_lock;

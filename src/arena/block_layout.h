@@ -46,8 +46,8 @@ enum kini_span_kind {
 };
 
 #define KINI_SPAN_STATE(kind, class) ((uint32_t)(kind) | (uint32_t)(class) << 8)
-#define KINI_SPAN_KIND(state) ((state)&0xffu)
-#define KINI_SPAN_CLASS(state) ((state) >> 8)
+#define KINI_SPAN_KIND(state)        ((state)&0xffu)
+#define KINI_SPAN_CLASS(state)       ((state) >> 8)
 
 struct kini_span_shm {
     kini_a32 state;       /* W: holder of the span lock */
@@ -63,8 +63,8 @@ enum kini_block_state { KINI_BLOCK_FREE, KINI_BLOCK_PRIVATE, KINI_BLOCK_QUEUED, 
 #define KINI_BLOCK_WORD(state, slot, tag)                                                          \
     ((uint64_t)(tag) << 32 | (uint64_t)(slot) << 16 | (uint64_t)(state))
 #define KINI_BLOCK_STATE(word) ((uint32_t)((word)&0xf))
-#define KINI_BLOCK_SLOT(word) ((uint32_t)(((word) >> 16) & 0xffff))
-#define KINI_BLOCK_TAG(word) ((uint32_t)((word) >> 32))
+#define KINI_BLOCK_SLOT(word)  ((uint32_t)(((word) >> 16) & 0xffff))
+#define KINI_BLOCK_TAG(word)   ((uint32_t)((word) >> 32))
 
 struct kini_block_shm {
     kini_a64 word;
@@ -73,7 +73,7 @@ struct kini_block_shm {
 _Static_assert(sizeof(struct kini_block_shm) == 16, "block header");
 
 #define KINI_LARGE_PREFIX 64u
-#define KINI_CLASSES 39u
-#define KINI_SMALL_MAX 32768u /* size of the largest small block, header included */
+#define KINI_CLASSES      39u
+#define KINI_SMALL_MAX    32768u /* size of the largest small block, header included */
 
 #endif

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define DEFAULT_RESERVE (64ull << 30)
-#define LEAST_RESERVE (64ull << 20)
+#define LEAST_RESERVE   (64ull << 20)
 
 /* Whatever changes the meaning of the bytes changes the stamp. */
 static uint64_t layout_stamp(void)
@@ -84,7 +84,8 @@ static int build(struct kin_arena *arena, const struct kin_arena_opts *opts)
         return r;
     place_tables(super, arena->bytes);
     bind_tables(arena);
-    r = kini_os_memory_commit(arena->fd, super->free_map_off, super->data_off - super->free_map_off);
+    r = kini_os_memory_commit(arena->fd, super->free_map_off,
+                              super->data_off - super->free_map_off);
     if (r < 0)
         return r;
     super->stamp = layout_stamp();
@@ -199,6 +200,8 @@ void kin_arena_detach(struct kin_arena *arena)
 {
     if (arena == NULL)
         return;
+    if (arena->free_children != NULL)
+        arena->free_children(arena);
     kini_arena_leave(arena);
     kini_fork_unregister(arena);
     release_private(arena);

@@ -16,8 +16,7 @@ static pthread_mutex_t all_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct kin_arena *all;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int register_error;
-/* Set around a fork of ours that makes a daemon: the child needs the watch end of the line. */
-__thread int kini_fork_keeps_lifeline;
+__thread struct kini_fork_call kini_fork_call;
 
 uint64_t kini_new_cookie(void)
 {
@@ -33,9 +32,17 @@ static void prepare(void)
         a->child_slot = 0;
         /* A fork cannot be refused here. Without a slot the child registers at its first use, and
          * gets the error there. */
-        if (kini_load(a->guard) != 0 &&
-            kini_participant_reserve(a, &a->child_slot, &a->child_token) == 0)
+        int r = kini_load(a->guard) == 0
+                    ? -ENOTRECOVERABLE
+                    : kini_participant_reserve(a, &a->child_slot, &a->child_token);
+        if (r == 0)
             kini_bitmap_copy(a, a->slot, a->child_slot);
+        if (a == kini_fork_call.arena) {
+            kini_fork_call.error = r;
+            kini_fork_call.slot = a->child_slot;
+            kini_fork_call.generation =
+                KINI_STATE_GEN(kini_load(&a->participants[a->child_slot].state));
+        }
     }
 }
 
@@ -55,7 +62,7 @@ static void child(void)
         kini_os_close(a->token_fd);
         kini_os_close(a->lifeline_keep);
         a->lifeline_keep = -1;
-        if (!kini_fork_keeps_lifeline) {
+        if (a != kini_fork_call.arena || !kini_fork_call.keep_watch) {
             kini_os_close(a->lifeline_watch);
             a->lifeline_watch = -1;
         }
@@ -116,7 +123,8 @@ int kini_rejoin(struct kin_arena *arena)
     kini_os_close(arena->lifeline_watch);
     arena->lifeline_keep = arena->lifeline_watch = -1;
     kini_store(&arena->reaping, 0);
-    /* What the parent holds we know by its handles; what it has dropped since is gone for us too. */
+    /* What the parent holds we know by its handles; what it has dropped since is gone for us too.
+     */
     uint64_t state = kini_load_acq(&arena->participants[parent_slot].state);
     if (parent_slot != 0 && KINI_STATE_GEN(state) == parent_generation &&
         KINI_STATE(state) == KINI_LIVE)

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#define SPINS 200
+#define SPINS    200
 #define SLICE_NS 4000000
 
 void kini_ilock_init(struct kini_ilock_shm *lock, enum kini_ilock_kind kind)

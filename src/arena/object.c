@@ -130,8 +130,7 @@ void kini_objects_finish_dying(struct kini_self *self, uint32_t slot)
     uint32_t high = kini_load_acq(&self->arena->super->objects_high);
     for (uint32_t id = 1; id < high; id++) {
         uint64_t state = kini_load_acq(&self->arena->objects[id].state);
-        if (KINI_OBJECT_STATE(state) != KINI_OBJECT_DYING ||
-            KINI_OBJECT_DESTROYER(state) != slot)
+        if (KINI_OBJECT_STATE(state) != KINI_OBJECT_DYING || KINI_OBJECT_DESTROYER(state) != slot)
             continue;
         uint64_t mine = KINI_OBJECT_WORD(KINI_OBJECT_GEN(state), self->slot,
                                          KINI_OBJECT_TYPE(state), KINI_OBJECT_DYING);

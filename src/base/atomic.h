@@ -15,18 +15,18 @@ typedef _Atomic uint64_t kini_a64;
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2,
                "a lock table in one process cannot guard memory of several");
 
-#define kini_load(p) atomic_load_explicit((p), memory_order_relaxed)
-#define kini_load_acq(p) atomic_load_explicit((p), memory_order_acquire)
-#define kini_load_sc(p) atomic_load_explicit((p), memory_order_seq_cst)
-#define kini_store(p, v) atomic_store_explicit((p), (v), memory_order_relaxed)
+#define kini_load(p)         atomic_load_explicit((p), memory_order_relaxed)
+#define kini_load_acq(p)     atomic_load_explicit((p), memory_order_acquire)
+#define kini_load_sc(p)      atomic_load_explicit((p), memory_order_seq_cst)
+#define kini_store(p, v)     atomic_store_explicit((p), (v), memory_order_relaxed)
 #define kini_store_rel(p, v) atomic_store_explicit((p), (v), memory_order_release)
-#define kini_store_sc(p, v) atomic_store_explicit((p), (v), memory_order_seq_cst)
-#define kini_add(p, v) atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
-#define kini_add_sc(p, v) atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
-#define kini_sub(p, v) atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
-#define kini_or(p, v) atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
-#define kini_and(p, v) atomic_fetch_and_explicit((p), (v), memory_order_relaxed)
-#define kini_swap_sc(p, v) atomic_exchange_explicit((p), (v), memory_order_seq_cst)
+#define kini_store_sc(p, v)  atomic_store_explicit((p), (v), memory_order_seq_cst)
+#define kini_add(p, v)       atomic_fetch_add_explicit((p), (v), memory_order_relaxed)
+#define kini_add_sc(p, v)    atomic_fetch_add_explicit((p), (v), memory_order_seq_cst)
+#define kini_sub(p, v)       atomic_fetch_sub_explicit((p), (v), memory_order_relaxed)
+#define kini_or(p, v)        atomic_fetch_or_explicit((p), (v), memory_order_relaxed)
+#define kini_and(p, v)       atomic_fetch_and_explicit((p), (v), memory_order_relaxed)
+#define kini_swap_sc(p, v)   atomic_exchange_explicit((p), (v), memory_order_seq_cst)
 
 /* Compare and swap; *expected receives what was there on failure. */
 #define kini_cas(p, expected, desired)                                                             \
@@ -50,7 +50,7 @@ static inline void kini_pause(void)
 #endif
 }
 
-#define kini_likely(x) __builtin_expect(!!(x), 1)
+#define kini_likely(x)   __builtin_expect(!!(x), 1)
 #define kini_unlikely(x) __builtin_expect(!!(x), 0)
 
 #endif

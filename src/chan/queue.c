@@ -10,8 +10,8 @@
 #include <string.h>
 
 #define INLINE_DEFAULT 112u
-#define INLINE_MOST 1008u
-#define CAP_FIRST 256u
+#define INLINE_MOST    1008u
+#define CAP_FIRST      256u
 #define CAP_FIXED_MOST 65536u /* bounded queues up to this have one ring for ever */
 
 /* --- create, destroy ------------------------------------------------------------------------ */
@@ -44,8 +44,7 @@ static void init_shared(struct kini_queue_shm *shm, const struct kin_queue_opts 
 /* All of it is private to us until the object exists, so a death on the way leaves only garbage for
  * the sweep. Then the blocks are given to the object: a death before that finds an object whose
  * only holder died, and destroy() makes both cases one. */
-static int build(struct kini_self *self, struct kin_queue *queue,
-                 const struct kin_queue_opts *opts)
+static int build(struct kini_self *self, struct kin_queue *queue, const struct kin_queue_opts *opts)
 {
     uint64_t offset;
     int r = kini_block_get(self, sizeof(struct kini_queue_shm) + 128, &offset);
@@ -53,8 +52,7 @@ static int build(struct kini_self *self, struct kin_queue *queue,
         return r;
     struct kini_queue_shm *shm = kini_at(self->arena, offset);
     init_shared(shm, opts);
-    uint64_t cap =
-        shm->grows ? CAP_FIRST : kini_pow2_at_least(kini_max(opts->max_items, 2));
+    uint64_t cap = shm->grows ? CAP_FIRST : kini_pow2_at_least(kini_max(opts->max_items, 2));
     struct kini_segment_shm *first = kini_segment_first(self, shm, cap, &r);
     if (first == NULL) {
         kini_block_put(self, offset);
@@ -205,8 +203,7 @@ static int64_t get(struct kin_queue *queue, void *buffer, size_t capacity, kin_d
     return r;
 }
 
-int64_t kin_queue_get(struct kin_queue *queue, void *buffer, size_t capacity,
-                      kin_deadline deadline)
+int64_t kin_queue_get(struct kin_queue *queue, void *buffer, size_t capacity, kin_deadline deadline)
 {
     return get(queue, buffer, capacity, deadline, true);
 }

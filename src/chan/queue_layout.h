@@ -24,8 +24,8 @@
  *   p+1 | BACK|TAKEN  somebody is taking it (claimed by CAS, intent TAKE_BACK)
  *   p+cap           free one lap later
  *
- *   W: tail, head: anyone by CAS. seq: the winner of the position; repair by CAS. info, payload: the
- *   winner, between claim and publish. Published with seq_cst, read with acquire.
+ *   W: tail, head: anyone by CAS. seq: the winner of the position; repair by CAS. info, payload:
+ * the winner, between claim and publish. Published with seq_cst, read with acquire.
  *
  * An item stays in its cell until get has copied it: the release of the cell is the last step, so
  * a consumer that dies in the middle leaves the item where it is (decision 001).
@@ -48,11 +48,11 @@
 
 #include "sync/wait_layout.h"
 
-#define KINI_CELL_SKIP (1ull << 63)
-#define KINI_CELL_BACK (1ull << 62)
-#define KINI_CELL_TAKEN (1ull << 61)
-#define KINI_POSITION (KINI_CELL_TAKEN - 1)
-#define KINI_TAIL_CLOSED (1ull << 63)
+#define KINI_CELL_SKIP     (1ull << 63)
+#define KINI_CELL_BACK     (1ull << 62)
+#define KINI_CELL_TAKEN    (1ull << 61)
+#define KINI_POSITION      (KINI_CELL_TAKEN - 1)
+#define KINI_TAIL_CLOSED   (1ull << 63)
 #define KINI_TAIL_POSITION (KINI_TAIL_CLOSED - 1)
 
 struct kini_cell_shm {
@@ -88,24 +88,24 @@ enum kini_queue_journal { KINI_QUEUE_LINK = 1 }; /* arg: segment, new segment, 1
 /* A segment and how often the queue has moved on: one word, so that a CAS on it cannot be fooled
  * by a segment that comes round again. */
 #define KINI_AT_SEGMENT(unit, turns) ((uint64_t)(turns) << 32 | (unit))
-#define KINI_AT_UNIT(word) ((uint32_t)(word))
-#define KINI_AT_TURNS(word) ((uint32_t)((word) >> 32))
+#define KINI_AT_UNIT(word)           ((uint32_t)(word))
+#define KINI_AT_TURNS(word)          ((uint32_t)((word) >> 32))
 
 struct kini_queue_shm {
-    uint32_t tag;          /* object number and generation; const after create, like the next */
+    uint32_t tag; /* object number and generation; const after create, like the next */
     uint32_t stride;
     uint64_t inline_bytes;
-    uint64_t max_items;    /* 0: unbounded */
-    uint32_t grows;        /* 0: one ring of at least max_items cells for ever */
+    uint64_t max_items; /* 0: unbounded */
+    uint32_t grows;     /* 0: one ring of at least max_items cells for ever */
     uint32_t reserved0;
     uint64_t reserved[11];
-    kini_a64 put_at, get_at;  /* KINI_AT_SEGMENT: hints that only move forward */
-    kini_a64 back_made;       /* cells ever marked BACK; raised after the mark */
-    kini_a64 back_seen;       /* back_made when a search last found none: equal = nothing to do */
-    kini_a64 skips_made;      /* tombstones ever made: 0 = the size needs no search */
-    kini_a32 flags;           /* kini_queue_flag: only ever set, under grow */
+    kini_a64 put_at, get_at; /* KINI_AT_SEGMENT: hints that only move forward */
+    kini_a64 back_made;      /* cells ever marked BACK; raised after the mark */
+    kini_a64 back_seen;      /* back_made when a search last found none: equal = nothing to do */
+    kini_a64 skips_made;     /* tombstones ever made: 0 = the size needs no search */
+    kini_a32 flags;          /* kini_queue_flag: only ever set, under grow */
     uint32_t reserved1;
-    kini_a64 all_segments;    /* offset of the newest. W: holder of grow */
+    kini_a64 all_segments; /* offset of the newest. W: holder of grow */
     uint64_t reserved2[9];
     _Alignas(128) struct kini_ilock_shm grow;
     _Alignas(128) struct kini_waitq_shm getters;

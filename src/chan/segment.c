@@ -143,7 +143,8 @@ static void link_after(struct kini_self *self, struct kini_queue_shm *queue,
         kini_block_give(self, kini_offset(arena, next), queue->tag);
         kini_store(&queue->all_segments, kini_offset(arena, next));
     }
-    kini_store_rel(&segment->next, kini_offset(arena, next)); /* pairs with the acquire in successor */
+    kini_store_rel(&segment->next,
+                   kini_offset(arena, next)); /* pairs with the acquire in successor */
     kini_journal_end(&queue->grow);
 }
 
@@ -233,7 +234,7 @@ int kini_segment_advance_get(struct kini_self *self, struct kini_queue_shm *queu
 {
     uint64_t next = successor(self, at);
     if (next == 0)
-        return kini_load_acq(&queue->get_at) != at                     ? 0
+        return kini_load_acq(&queue->get_at) != at              ? 0
                : kini_load_acq(&queue->flags) & KINI_QUEUE_SHUT ? -ESHUTDOWN
                                                                 : -EAGAIN;
     /* The put side first: a segment that it may still stand on is not to become idle. */

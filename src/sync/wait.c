@@ -10,7 +10,7 @@
 
 #include <errno.h>
 
-#define SPIN_MOST 256u /* attempts with a pause between: some microseconds */
+#define SPIN_MOST  256u /* attempts with a pause between: some microseconds */
 #define SPIN_LEAST 8u
 
 void kini_waitq_init(struct kini_waitq_shm *queue)

@@ -17,8 +17,8 @@ int kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline)
         until = &at;
     }
     int saved = errno;
-    long r = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, until, NULL,
-                     FUTEX_BITSET_MATCH_ANY);
+    long r =
+        syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, until, NULL, FUTEX_BITSET_MATCH_ANY);
     int error = r < 0 ? errno : 0;
     errno = saved;
     return error == ETIMEDOUT ? -ETIMEDOUT : error == EINTR ? -EINTR : 0;

@@ -61,8 +61,7 @@ int kini_os_memory_map(int fd, uint64_t wanted, uint64_t least, void **ret_base,
             break;
     }
     if (base == MAP_FAILED)
-        return kini_fail(-ENOMEM,
-                         "an arena needs at least %llu bytes of address space (RLIMIT_AS)",
+        return kini_fail(-ENOMEM, "an arena needs at least %llu bytes of address space (RLIMIT_AS)",
                          (unsigned long long)least);
     /* A core dump would fault in, and so fill, the whole sparse file for every participant. */
     madvise(base, bytes, MADV_DONTDUMP);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT
+ * Processes side by side. Every contestant gets them in this way: plain fork. */
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/bench.h"
+#include "lib/stage.h"
+
+#define LONGEST_SECONDS 120 /* a part that hangs is killed */
+
+void *stage_memory(uint64_t bytes)
+{
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        bench_die("no shared memory of %llu bytes", (unsigned long long)bytes);
+    return memory;
+}
+
+void stage_memory_free(void *memory, uint64_t bytes)
+{
+    munmap(memory, bytes);
+}
+
+void stage_pin(int index)
+{
+    cpu_set_t mine, one;
+    CPU_ZERO(&mine);
+    if (sched_getaffinity(0, sizeof mine, &mine) < 0 || CPU_COUNT(&mine) == 0)
+        return;
+    int wanted = index % CPU_COUNT(&mine);
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &mine) || wanted-- > 0)
+            continue;
+        CPU_ZERO(&one);
+        CPU_SET(cpu, &one);
+        sched_setaffinity(0, sizeof one, &one);
+        return;
+    }
+}
+
+_Noreturn static void play(struct stage *stage, int index, stage_fn fn, void *arg)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    alarm(LONGEST_SECONDS);
+    if (bench_options.pin)
+        stage_pin(index);
+    fn(stage, index, arg);
+    _exit(0);
+}
+
+struct stage *stage_run(int count, stage_fn fn, void *arg)
+{
+    pid_t pids[STAGE_MOST];
+    struct stage *stage = stage_memory(sizeof *stage);
+    stage->count = count;
+    fflush(stdout);
+    for (int i = 0; i < count; i++) {
+        pids[i] = fork();
+        bench_must_sys(pids[i], "fork");
+        if (pids[i] == 0)
+            play(stage, i, fn, arg);
+    }
+    for (int i = 0; i < count; i++) {
+        int status;
+        bench_must_sys(waitpid(pids[i], &status, 0), "waitpid");
+        if (status != 0)
+            bench_die("process %d of %d failed (status %#x)", i, count, (unsigned)status);
+    }
+    return stage;
+}
+
+void stage_go(struct stage *stage, int index)
+{
+    atomic_fetch_add(&stage->ready, 1);
+    while (atomic_load(&stage->ready) < stage->count)
+        sched_yield();
+    stage->places[index].begin_ns = bench_now_ns();
+}
+
+void stage_done(struct stage *stage, int index)
+{
+    stage->places[index].end_ns = bench_now_ns();
+}
+
+double stage_seconds(const struct stage *stage)
+{
+    int64_t begin = stage->places[0].begin_ns, end = stage->places[0].end_ns;
+    for (int i = 1; i < stage->count; i++) {
+        begin = stage->places[i].begin_ns < begin ? stage->places[i].begin_ns : begin;
+        end = stage->places[i].end_ns > end ? stage->places[i].end_ns : end;
+    }
+    return (double)(end - begin) * 1e-9;
+}
+
+void stage_free(struct stage *stage)
+{
+    stage_memory_free(stage, sizeof *stage);
+}

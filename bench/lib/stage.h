@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ * A stage: processes that work side by side and note in shared memory when they began and ended. */
+#ifndef BENCH_STAGE_H
+#define BENCH_STAGE_H
+
+#include <stdint.h>
+
+#define STAGE_MOST 16
+
+struct stage_place { /* one cache line pair each: what a process writes */
+    _Alignas(128) int64_t begin_ns;
+    int64_t end_ns;
+    uint64_t sum;    /* of what it received, to check that nothing was lost */
+    double p50, p99; /* seconds */
+    double sleeps;   /* voluntary switches for each operation */
+};
+
+struct stage {
+    struct stage_place places[STAGE_MOST];
+    int count;
+    _Alignas(128) _Atomic int ready;
+};
+
+/* A part of the play: process number index. */
+typedef void (*stage_fn)(struct stage *stage, int index, void *arg);
+
+/* Forks count processes, runs fn in each, waits for all; dies if one of them fails. A process is
+ * pinned to the processor number index modulo their count, if the options say so. */
+struct stage *stage_run(int count, stage_fn fn, void *arg);
+/* In a part: wait until all are here, then note the time. After the warm-up. */
+void stage_go(struct stage *stage, int index);
+void stage_done(struct stage *stage, int index);
+/* From the first beginning to the last end, in seconds. */
+double stage_seconds(const struct stage *stage);
+void stage_free(struct stage *stage);
+
+/* Pin the calling process to the processor number index modulo their count. */
+void stage_pin(int index);
+/* Memory shared with the processes forked later. */
+void *stage_memory(uint64_t bytes);
+void stage_memory_free(void *memory, uint64_t bytes);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ * One face for everything that carries messages from one process to another. A channel goes one
+ * way, is opened before the fork, and used by both sides at the address where it was opened. */
+#ifndef BENCH_PEER_H
+#define BENCH_PEER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct peer_opts {
+    uint64_t depth; /* messages it should hold; 0: unbounded. Not all can be told */
+    size_t bytes;   /* of the largest message */
+};
+
+struct peer {
+    const char *name;
+    /* NULL: this machine does not have it, or not with these options. */
+    void *(*open)(const struct peer_opts *opts);
+    void (*close)(void *channel);
+    /* Blocking: whoever must wait sleeps, unless the peer can only poll. */
+    void (*put)(void *channel, const void *data, size_t bytes);
+    void (*get)(void *channel, void *buffer, size_t bytes);
+    /* The loops around put and get, compiled with them, so that no contestant pays for a call
+     * through a pointer. The first word of a message is its number; receive returns their sum. */
+    void (*send)(void *channel, uint64_t count, size_t bytes);
+    uint64_t (*receive)(void *channel, uint64_t count, size_t bytes);
+    /* There and back, both sides polling; NULL: cannot poll. echo sends back what comes. */
+    void (*ping)(void *there, void *back, uint64_t count);
+    void (*echo)(void *there, void *back, uint64_t count);
+};
+
+extern const struct peer peer_kin, peer_kin_small, peer_ck, peer_boost, peer_mqueue;
+extern const struct peer peer_pipe, peer_pipe_large, peer_pipe_polled;
+extern const struct peer peer_stream, peer_seqpacket;
+extern const struct peer peer_futex, peer_word;
+
+#endif

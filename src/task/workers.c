@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ * The workers of a pool, seen from its owner: start, miss, replace. */
+#include "task/pool.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+int kini_worker_start(struct kin_pool *pool, uint32_t place)
+{
+    struct kini_worker *worker = &pool->workers[place];
+    struct kini_worker_call call = {
+        .pool = pool, .place = place, .incarnation = (worker->incarnation + 1) & 0xffff};
+    char name[32];
+    snprintf(name, sizeof name, "%.20s-%u", pool->name, place + 1);
+    struct kin_process_opts opts = {.daemon = 1, .name = name};
+    int r = kin_process_start(pool->arena, kini_worker_main, &call, &opts, &worker->process);
+    if (r == 0)
+        worker->incarnation = call.incarnation;
+    else
+        worker->process = NULL;
+    return r;
+}
+
+static void describe_death(struct kini_task_shm *task, uint64_t item, int exitcode, pid_t pid)
+{
+    if (task->failed == UINT64_MAX) {
+        if (exitcode < 0)
+            snprintf(task->message, sizeof task->message,
+                     "worker %d was killed by signal %d (%s) while it ran item %llu", pid,
+                     -exitcode, strsignal(-exitcode), (unsigned long long)item);
+        else
+            snprintf(task->message, sizeof task->message,
+                     "worker %d left with exit status %d while it ran item %llu", pid, exitcode,
+                     (unsigned long long)item);
+        task->failed = item;
+        task->failed_pid = pid;
+        task->failed_status = -EOWNERDEAD;
+        task->failed_signal = exitcode < 0 ? -exitcode : 0;
+        task->failed_exitcode = exitcode > 0 ? exitcode : 0;
+    }
+}
+
+/* A result that the dead had named but not delivered. It was given to the pool, or it was still the
+ * worker's own: then the sweep has had it, and the header says something else by now. */
+static void drop_result(struct kin_pool *pool, struct kini_self *self, struct kini_task_shm *task)
+{
+    if (task->result_off != 0) {
+        struct kini_block_shm *header = kini_block_header(pool->arena, task->result_off);
+        uint64_t word = kini_load_acq(&header->word);
+        if (KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED && KINI_BLOCK_TAG(word) == pool->shm->tag &&
+            kini_load(&header->position) == kini_result_key(pool->shm, task)) {
+            kini_block_adopt(self, task->result_off);
+            kini_block_put(self, task->result_off);
+        }
+    }
+    task->result_off = 0;
+    task->result_bytes = 0;
+}
+
+/* The task that a dead worker ran: once more, or failed; the rest of its chunk goes on. */
+static void after_death(struct kin_pool *pool, struct kini_self *self, uint32_t index, int exitcode,
+                        pid_t pid)
+{
+    struct kini_task_shm *task = &pool->shm->tasks[index];
+    struct kini_job *job = pool->owners[index];
+    drop_result(pool, self, task);
+    uint32_t tries = kini_load(&task->tries);
+    uint64_t next = kini_load(&task->next);
+    if (job != NULL && next < task->count && tries < job->opts.retries_count) {
+        kini_store(&task->tries, tries + 1);
+        job->progress.retried_count++;
+        kini_entry_submit(job, index);
+        return;
+    }
+    if (next < task->count) {
+        describe_death(task, task->first + next, exitcode, pid);
+        task->status = -EOWNERDEAD;
+        if (!task->is_stream)
+            kini_chunk_of(pool->arena, task).statuses[next] = -EOWNERDEAD;
+        if (!task->is_stream)
+            kini_store(&task->tries, 0); /* of the next item */
+        kini_store(&task->next, next + 1);
+    }
+    if (job != NULL && !task->is_stream && next + 1 < task->count)
+        kini_entry_submit(job, index);
+    else
+        kini_entry_finish(pool, index);
+}
+
+static void give_tasks_on(struct kin_pool *pool, uint32_t place, int exitcode, pid_t pid)
+{
+    struct kini_self *self = kini_enter(pool->arena);
+    uint32_t incarnation = pool->workers[place].incarnation;
+    for (uint32_t i = 0; self != NULL && i < KINI_TASKS_MAX; i++) {
+        uint64_t word = kini_load_acq(&pool->shm->tasks[i].state);
+        switch (KINI_TASK_STATE(word)) {
+        case KINI_TASK_READY: /* its hint may have died with the worker */
+            (void)!kin_queue_try_put(pool->ready, &i, sizeof i);
+            break;
+        case KINI_TASK_DONE: /* the same for the way back */
+            kini_entry_finish(pool, i);
+            break;
+        case KINI_TASK_RUNNING:
+            if (KINI_TASK_WORKER(word) == place && KINI_TASK_INCARNATION(word) == incarnation)
+                after_death(pool, self, i, exitcode, pid);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+static void replace(struct kin_pool *pool, uint32_t place)
+{
+    struct kini_worker *worker = &pool->workers[place];
+    int exitcode = 0;
+    pid_t pid = kin_process_pid(worker->process);
+    kin_process_exitcode(worker->process, &exitcode);
+    kin_process_close(worker->process);
+    worker->process = NULL;
+    give_tasks_on(pool, place, exitcode, pid);
+    int error = (int)kini_load_acq(&pool->shm->init_error);
+    if (error < 0)
+        pool->broken =
+            kini_fail(error, "the initialiser of a worker failed: %s", kin_strerror(error));
+    if (pool->state == KINI_POOL_TERMINATED || pool->broken < 0 ||
+        (pool->state == KINI_POOL_CLOSED && pool->jobs == 0))
+        return;
+    error = kini_worker_start(pool, place);
+    if (error < 0) { /* the others go on; without any the pool cannot */
+        bool any = false;
+        for (uint32_t i = 0; i < pool->workers_count; i++)
+            any |= pool->workers[i].process != NULL;
+        if (!any)
+            pool->broken = error;
+    }
+}
+
+void kini_workers_check(struct kin_pool *pool)
+{
+    struct pollfd fds[64];
+    for (uint32_t from = 0; from < pool->workers_count; from += 64) {
+        uint32_t count = pool->workers_count - from < 64 ? pool->workers_count - from : 64;
+        for (uint32_t i = 0; i < count; i++) {
+            struct kin_process *process = pool->workers[from + i].process;
+            fds[i] =
+                (struct pollfd){.fd = process ? kin_process_fd(process) : -1, .events = POLLIN};
+        }
+        if (poll(fds, count, 0) <= 0)
+            continue;
+        for (uint32_t i = 0; i < count; i++)
+            if (fds[i].revents && kin_process_is_alive(pool->workers[from + i].process) == 0)
+                replace(pool, from + i);
+    }
+    for (uint32_t i = 0; i < pool->workers_count; i++) /* one that could not be replaced before */
+        if (pool->workers[i].process == NULL && pool->state == KINI_POOL_OPEN && pool->broken == 0)
+            (void)!kini_worker_start(pool, i);
+}
