@@ -32,6 +32,7 @@ struct kini_self {
     uint32_t index;                  /* of the thread record */
     uint32_t slot;                   /* of the participant */
     uint32_t locks;                  /* depth of the lock stack */
+    uint32_t idle_slices;            /* of the present wait */
     uint32_t spin;                   /* how long spinning has paid lately: see sync/wait.c */
     struct kini_self *next;          /* of this thread */
     struct kini_self *next_in_arena; /* of this arena, under its mutex */

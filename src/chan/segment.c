@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define CAP_MOST (1u << 20)
+#define CAP_MOST (1u << 14) /* 2 MiB of usual cells: a ring that still fits a cache */
 
 static int make(struct kini_self *self, struct kini_queue_shm *queue, uint64_t cap,
                 struct kini_segment_shm **ret_segment)

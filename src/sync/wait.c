@@ -213,6 +213,8 @@ static bool sleep_once(struct kini_self *self, kin_deadline deadline)
     if (r != -ETIMEDOUT || kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN)
         return false;
     kini_watch_look(self);
+    if (self->idle_slices++ == 0)
+        kini_block_caches_trim(self); /* idle: what we do not need goes back */
     return last;
 }
 
@@ -256,6 +258,7 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
     if (r != -EAGAIN)
         return r;
     kini_store(&self->shm->waits, kini_load(&self->shm->waits) + 1);
+    self->idle_slices = 0;
     r = sleep_until(self, queue, deadline, attempt, arg);
     kini_watch_leave(self);
     return r;

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT
+ * The kill harness: run one operation of a child, the victim, instruction by instruction. After
+ * each, copy the arena, declare the victim dead in the copy, let the real reaper repair the copy,
+ * and check what must hold. Nobody is killed for a point, so points are cheap; a sample of them is
+ * killed in earnest (kill_real), and two operations are interleaved (kill_pairs).
+ *
+ * The live arena is the one that victims work in. The copy is a second arena of the same size, so
+ * that offsets agree; the harness has the same slot and thread record in both. Two points between
+ * which nothing in the arena changed are one state, and are checked once: the repair sees nothing
+ * else of the dead. */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <sys/types.h>
+
+#include "arena/arena.h"
+#include "arena/block.h"
+#include "chan/ring.h"
+#include "sync/wait.h"
+
+#define KILL_RESERVE (64ull << 20)
+#define KILL_ACTORS 3u
+#define KILL_ITEMS_MOST 4096u
+#define KILL_BUFFER 65536u
+#define KILL_NO_ITEM UINT32_MAX
+
+struct kill_world;
+struct kill_view;
+
+/* --- scenarios ------------------------------------------------------------------------------ */
+
+enum kill_flag {
+    KILL_NO_QUEUE = 1,      /* no queue in the world */
+    KILL_LOCKS = 2,         /* pairs: one may wait for a lock that the other holds */
+    KILL_MAY_BE_EMPTY = 4,  /* a get may find nothing */
+    KILL_FORKS = 8,         /* the operation forks: its child is stopped at birth */
+    KILL_LEAVES = 16,       /* the operation ends the victim's being a participant */
+    KILL_PARTIAL = 32,      /* a put may fail (full) */
+    KILL_MANY_POINTS = 64,  /* quick runs look at every fourth state only */
+    KILL_SECOND_ONLY = 128, /* pairs: only the second of the two is ever killed */
+};
+
+/* What happens, to whom, and what must hold afterwards. All members but name and operate may be
+ * absent. H: called in the harness; V: in the victim. */
+struct kill_scenario {
+    const char *name;
+    uint32_t flags;
+    uint32_t bytes;      /* of a message */
+    uint32_t items;      /* in the queue before the operation: numbers 0 … items-1 */
+    uint32_t rotate;     /* put and got before that, to move on in the ring */
+    uint64_t max_items;  /* of the queue */
+    uint32_t inline_bytes;
+    uint32_t puts[KILL_ACTORS]; /* number of the item that actor puts, 0: none */
+    uint32_t rounds;     /* pairs: extra times that setup is varied (world->round) */
+    void (*setup)(struct kill_world *world);                /* H, in the live arena */
+    void (*warm)(struct kill_world *world, uint32_t who);   /* V, before the first step */
+    int64_t (*operate[KILL_ACTORS])(struct kill_world *world, uint32_t who); /* V, stepped */
+    /* H: the victim is about to sleep on a futex. False: that is where the run ends. */
+    bool (*sleeps)(struct kill_world *world, uint32_t times);
+    void (*observe)(struct kill_world *world, struct kill_view *view); /* H, before the repair */
+    void (*check)(struct kill_world *world, struct kill_view *view);   /* H, after it */
+};
+
+/* --- what victims and harness share --------------------------------------------------------- */
+
+enum kill_phase { KILL_STARTING, KILL_READY, KILL_RUNNING, KILL_DONE };
+
+struct kill_actor {
+    _Atomic uint32_t phase;
+    _Atomic int32_t clone_pid;
+    _Atomic uint64_t value; /* of the scenario */
+    _Atomic int64_t result;
+    unsigned char buffer[KILL_BUFFER]; /* where a get delivers */
+};
+
+struct kill_page {
+    struct kill_actor actors[KILL_ACTORS];
+};
+
+/* What was in the used parts of an arena, at the same offsets. */
+struct kill_image {
+    char *base;
+    bool valid;
+};
+
+/* Each item has a number: what is known about it. */
+struct kill_ledger {
+    uint32_t first_put; /* numbers from here on are put by actors */
+    uint32_t count;     /* of numbers */
+    uint8_t before[KILL_ITEMS_MOST]; /* was in a published cell when the victim stopped */
+    uint8_t after[KILL_ITEMS_MOST];  /* how often it came out of the repaired queue */
+};
+
+struct kill_victim {
+    pid_t pid;
+    uint32_t slot;
+    uint32_t who;
+    uint64_t steps;
+    uint32_t sleeps;
+    pid_t child;     /* of a forking victim, stopped at birth */
+    bool done;       /* the operation returned */
+    bool blocked;    /* it would sleep: for somebody who is stopped */
+    bool ended;      /* the process is gone */
+};
+
+struct kill_world {
+    const struct kill_scenario *scenario;
+    struct kin_arena *live, *copy;
+    struct kini_self *live_self, *copy_self;
+    struct kin_queue *queue;
+    struct kill_page *page;
+    struct kill_image last;      /* the state that was checked last */
+    struct kill_ledger ledger;
+    uint32_t peer_slots[KILL_ACTORS]; /* further living participants; 0: none */
+    uint32_t dead_slots[KILL_ACTORS]; /* declared dead at this point; 0: none */
+    bool done[KILL_ACTORS];      /* whose operation returned */
+    bool expect_again;           /* -EAGAIN of the reaper is an answer at this point */
+    bool reaped;                 /* it was not given */
+    uint32_t round;
+    uint64_t value[8];           /* of the scenario */
+};
+
+/* The arena that is being checked: the copy, or the live one after a real kill. */
+struct kill_view {
+    struct kin_arena *arena;
+    struct kini_self *self;
+    struct kin_queue *queue;
+    struct kill_world *world;
+};
+
+/* --- running (harness_run.c, harness_pair.c) ------------------------------------------------- */
+
+/* Kill at every instruction, by way of the copy. */
+void kill_run(const struct kill_scenario *scenario);
+/* Kill in earnest at some of them, with the kernel's verdict. */
+void kill_real(const struct kill_scenario *scenario);
+/* Stop actor 0 after i steps and actor 1 after j; let 0 go on and kill 1 at every further step;
+ * kill both; kill 1 and let 0 go on after the repair. */
+void kill_pairs(const struct kill_scenario *scenario);
+
+void kill_world_open(struct kill_world *world, const struct kill_scenario *scenario);
+void kill_world_close(struct kill_world *world);
+/* Check the live arena as it is now. force: also if nothing changed since the last check. */
+void kill_point(struct kill_world *world, struct kill_victim *victim, bool force);
+/* Check an arena in which the dead have been reaped already. */
+void kill_check_reaped(struct kill_view *view);
+
+/* --- victims (harness_step.c) ---------------------------------------------------------------- */
+
+void kill_victim_start(struct kill_world *world, struct kill_victim *victim, uint32_t who);
+/* One instruction. */
+void kill_victim_step(struct kill_world *world, struct kill_victim *victim);
+/* Without stopping, to the end of the operation. */
+void kill_victim_finish(struct kill_world *world, struct kill_victim *victim);
+void kill_victim_end(struct kill_victim *victim);
+/* Step until it sleeps on a futex for the first time: it stays there. */
+void kill_victim_park(struct kill_world *world, struct kill_victim *victim);
+/* A template stays before its operation and makes copies of itself that run it. */
+void kill_template_start(struct kill_world *world, struct kill_victim *victim, uint32_t who);
+void kill_template_clone(struct kill_world *world, const struct kill_victim *of,
+                         struct kill_victim *ret_clone);
+uint64_t kill_victim_at(const struct kill_victim *victim); /* program counter */
+uint32_t kill_slot_of(const struct kin_arena *arena, pid_t pid);
+
+/* --- copies (harness_copy.c) ----------------------------------------------------------------- */
+
+void kill_image_open(struct kill_image *image);
+void kill_image_close(struct kill_image *image);
+void kill_image_take(struct kill_image *image, const struct kin_arena *arena);
+bool kill_image_same(const struct kill_image *image, const struct kin_arena *arena);
+void kill_image_restore(const struct kill_image *image, struct kin_arena *arena);
+/* The process-private knowledge of a thread: what it has cached of the arena. */
+void kill_caches_copy(struct kini_self *to, const struct kini_self *from);
+struct kini_self *kill_self_blank(void);
+/* Make the kernel's answer about that participant "dead", in this arena. */
+void kill_declare_dead(struct kin_arena *arena, uint32_t slot);
+void kill_copy_open(struct kill_world *world);
+void kill_view_of_copy(struct kill_world *world, struct kill_view *ret_view);
+void kill_view_of_live(struct kill_world *world, struct kill_view *ret_view);
+
+/* --- invariants (harness_arena.c, harness_queue.c) -------------------------------------------- */
+
+/* Nothing of the dead is left: records, bits, blocks, locks; the tables agree with one another. */
+void kill_check_arena(struct kill_view *view);
+void kill_check_slot_gone(struct kill_view *view, uint32_t slot);
+/* Every unit is free once the caches are given back. */
+void kill_check_no_leak(struct kill_view *view);
+void kill_check_usable(struct kill_view *view);
+void kill_check_memory_behind(struct kin_arena *live);
+void kill_check_queues(struct kill_view *view);
+void kill_check_waitq(struct kill_view *view, struct kini_waitq_shm *queue, const char *which);
+/* Walk all blocks that a published cell carries. */
+bool kill_cell_carries(struct kill_view *view, uint64_t payload_off);
+
+void kill_message_make(unsigned char *buffer, uint32_t bytes, uint32_t number);
+/* The number of a message, or KILL_NO_ITEM if it is damaged. */
+uint32_t kill_message_number(const unsigned char *buffer, int64_t bytes, uint32_t expected);
+void kill_ledger_observe(struct kill_world *world, struct kill_view *view);
+void kill_ledger_check(struct kill_world *world, struct kill_view *view);
+void kill_fresh_items(struct kill_view *view);
+void kill_put_number(struct kin_queue *queue, uint32_t bytes, uint32_t number);
+
+/* --- reports (harness_report.c) -------------------------------------------------------------- */
+
+void kill_begin(int argc, char **argv, const char *name);
+int kill_end(void); /* prints the totals; the exit status */
+bool kill_exhaustive(void);
+bool kill_wanted(const char *scenario); /* --only */
+uint32_t kill_stride(uint32_t quick);   /* 1 when exhaustive; --stride */
+void kill_context(const struct kill_world *world, const struct kill_victim *victim);
+void kill_context_pair(const struct kill_world *world, const struct kill_victim *a,
+                       const struct kill_victim *b, const char *form);
+void kill_context_clear(void);
+void kill_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Report and give the point up. */
+_Noreturn void kill_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Something that the harness itself needs does not work. */
+_Noreturn void kill_broken(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Run fn(arg); false if it failed. */
+bool kill_guarded(void (*fn)(void *arg), void *arg);
+void kill_count(uint64_t points, uint64_t states);
+void kill_scenario_begin(const char *form, const char *name);
+bool kill_scenario_hopeless(void); /* it failed often enough */
+void kill_scenario_end(void);
+
+#define KILL_CHECK(condition, ...)                                                                 \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            kill_fail(__VA_ARGS__);                                                                \
+    } while (0)
+
+#endif
