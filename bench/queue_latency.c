@@ -149,14 +149,14 @@ static void block_part(struct stage *stage, int index, void *arg)
     const struct scene *scene = arg;
     const struct peer *peer = scene->peer;
     for (uint64_t i = 0; i < WARM_UP + scene->count; i++) {
-        uint64_t message = i;
+        uint64_t message[2] = {i, 0};
         if (i == WARM_UP)
             stage_go(stage, index);
         if (index == 0)
-            peer->put(scene->there, &message, sizeof message);
-        peer->get(index == 0 ? scene->back : scene->there, &message, sizeof message);
+            peer->put(scene->there, message, sizeof message);
+        peer->get(index == 0 ? scene->back : scene->there, message, sizeof message);
         if (index != 0)
-            peer->put(scene->back, &message, sizeof message);
+            peer->put(scene->back, message, sizeof message);
     }
     stage_done(stage, index);
 }
@@ -180,10 +180,10 @@ static void run_blocking(const struct bench_contestant *self, uint64_t count,
 static void polling(void)
 {
     struct bench_contestant list[] = {
-        {"one word in shared memory", run_polling, &peer_word, .reference = 1},
-        {"kin queue, try_get", run_polling, &peer_kin, .aim_ns = 250},
-        {"ck_ring, polled, no safety", run_polling, &peer_ck},
-        {"pipe, non-blocking reads", run_polling, &peer_pipe_polled},
+        {"one word in shared memory", .run = run_polling, .arg = &peer_word, .reference = 1},
+        {"kin queue, try_get", .run = run_polling, .arg = &peer_kin, .aim_ns = 250},
+        {"ck_ring, polled, no safety", .run = run_polling, .arg = &peer_ck},
+        {"pipe, non-blocking reads", .run = run_polling, .arg = &peer_pipe_polled},
     };
     struct bench_contest contest = {
         .title = "One way between processes that poll",
@@ -200,11 +200,11 @@ static void polling(void)
 static void sleeping(void)
 {
     struct bench_contestant list[] = {
-        {"two bare futex wakes", run_sleeping, &peer_futex, .reference = 1},
-        {"kin queue", run_sleeping, &peer_kin, .aim = 1.3},
-        {"pipe", run_sleeping, &peer_pipe},
-        {"Unix stream socket", run_sleeping, &peer_stream},
-        {"boost message_queue", run_sleeping, &peer_boost},
+        {"two bare futex wakes", .run = run_sleeping, .arg = &peer_futex, .reference = 1},
+        {"kin queue", .run = run_sleeping, .arg = &peer_kin, .aim = 1.3},
+        {"pipe", .run = run_sleeping, .arg = &peer_pipe},
+        {"Unix stream socket", .run = run_sleeping, .arg = &peer_stream},
+        {"boost message_queue", .run = run_sleeping, .arg = &peer_boost},
     };
     struct bench_contest contest = {
         .title = "Round trip between processes that sleep",
@@ -222,15 +222,15 @@ static void sleeping(void)
 static void blocking(void)
 {
     struct bench_contestant list[] = {
-        {"two bare futex wakes", run_blocking, &peer_futex, .reference = 1},
-        {"kin queue", run_blocking, &peer_kin},
-        {"pipe", run_blocking, &peer_pipe},
-        {"Unix stream socket", run_blocking, &peer_stream},
-        {"boost message_queue", run_blocking, &peer_boost},
+        {"two bare futex wakes", .run = run_blocking, .arg = &peer_futex, .reference = 1},
+        {"kin queue", .run = run_blocking, .arg = &peer_kin},
+        {"pipe", .run = run_blocking, .arg = &peer_pipe},
+        {"Unix stream socket", .run = run_blocking, .arg = &peer_stream},
+        {"boost message_queue", .run = run_blocking, .arg = &peer_boost},
     };
     struct bench_contest contest = {
         .title = "Round trip with blocking calls, no pause",
-        .about = "8 bytes there and back, each side answers at once. kin spins for a moment before it\n"
+        .about = "16 bytes there and back, each side answers at once. kin spins for a moment before it\n"
                  "sleeps, and here that pays; the others go to sleep each time.",
         .view = BENCH_US,
         .costs = 1,

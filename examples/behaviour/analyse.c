@@ -51,7 +51,7 @@ static inline void add_record(struct analyst *analyst, const struct record *reco
     analyst->counts.events[record->behaviour]++;
     tally_add(&analyst->category_views, record->category, record->behaviour == PV);
     if (record->behaviour == PV)
-        analyst->counts.pv_by_hour[record_hour(record)]++;
+        analyst->counts.pv_by_hour[record->hour]++;
     else if (record->behaviour == BUY)
         tally_add(&analyst->item_buys, record->item, 1);
 }

@@ -50,12 +50,19 @@ static enum fault take_behaviour(struct record_parser *parser)
     return FAULT_BEHAVIOUR;
 }
 
+static void take_number(struct record_parser *parser)
+{
+    struct record *record = &parser->record;
+    uint64_t *const numbers[] = {&record->user, &record->item, &record->category};
+
+    if (parser->field < FIELD_BEHAVIOUR)
+        *numbers[parser->field] = parser->number;
+    else
+        record->hour = hour_of_second(parser->number);
+}
+
 static enum fault take_field(struct record_parser *parser)
 {
-    uint64_t *const numbers[FIELDS_COUNT] = {&parser->record.user, &parser->record.item,
-                                             &parser->record.category, NULL,
-                                             &parser->record.second};
-
     if (parser->field >= FIELDS_COUNT)
         return FAULT_NONE; /* one too many: found at the end */
     if (parser->length == 0)
@@ -66,7 +73,7 @@ static enum fault take_field(struct record_parser *parser)
         return FAULT_DIGITS;
     if (parser->too_large)
         return FAULT_RANGE;
-    *numbers[parser->field] = parser->number;
+    take_number(parser);
     return FAULT_NONE;
 }
 

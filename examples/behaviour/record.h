@@ -21,14 +21,14 @@ extern const char *const behaviour_names[BEHAVIOURS_COUNT];
 
 struct record {
     uint64_t user, item, category;
-    uint64_t second; /* since 1970-01-01 UTC */
     enum behaviour behaviour;
+    unsigned hour; /* of the day, on the shop's own clock */
 };
 
-/* The hour of the day on the shop's own clock, UTC+8. */
-static inline unsigned record_hour(const struct record *record)
+/* The shop's clock is at UTC+8. */
+static inline unsigned hour_of_second(uint64_t second)
 {
-    return (unsigned)((record->second / 3600 % 24 + 8) % 24);
+    return (unsigned)((second / 3600 % 24 + 8) % 24);
 }
 
 /* --- the exact parser ------------------------------------------------------------------------ */
@@ -49,7 +49,7 @@ struct record_fault {
 };
 
 struct record_parser {
-    struct record record;
+    struct record record;      /* complete at the end, if nothing is wrong */
     struct record_fault first; /* the first fault in a field */
     uint32_t field;
     bool return_pending; /* a '\r' that belongs to the record only if something follows */
@@ -141,6 +141,27 @@ static inline const char *scan_behaviour(const char *p, enum behaviour *ret_beha
     return memcmp(p, "buy,", 4) == 0 ? p + 4 : NULL;
 }
 
+static inline bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* A timestamp. The usual ones (2001 to 2286) have ten digits, and an hour is a whole number of
+ * hundreds of seconds, so that the last two need not be converted. */
+static inline const char *scan_hour(const char *p, unsigned *ret_hour)
+{
+    uint64_t number;
+
+    if (scan_digits(p, &number) == 8 && is_digit(p[8]) && is_digit(p[9]) && !is_digit(p[10])) {
+        *ret_hour = hour_of_second(number * 100);
+        return p + 10;
+    }
+    p = scan_number(p, &number);
+    if (p)
+        *ret_hour = hour_of_second(number);
+    return p;
+}
+
 /* Read a record that ends with '\n', with RECORD_SLACK_BYTES readable behind that. Returns what
  * follows the record, or NULL when it is malformed or looks unusual. */
 static inline const char *record_scan(const char *p, struct record *ret_record)
@@ -157,7 +178,7 @@ static inline const char *record_scan(const char *p, struct record *ret_record)
     p = scan_behaviour(p + 1, &ret_record->behaviour);
     if (!p)
         return NULL;
-    p = scan_number(p, &ret_record->second);
+    p = scan_hour(p, &ret_record->hour);
     if (!p)
         return NULL;
     p += *p == '\r';

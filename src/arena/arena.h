@@ -87,12 +87,17 @@ struct kini_self *kini_enter_slow(struct kin_arena *arena);
 static inline struct kini_self *kini_enter(struct kin_arena *arena)
 {
     struct kini_self *self = kini_last_self;
+    /* The last two: no call of this thread was left half way (see kini_self_heal). */
     if (kini_likely(self != NULL && self->arena == arena &&
-                    self->cookie == kini_load(arena->guard)))
+                    self->cookie == kini_load(arena->guard) && self->locks == 0 &&
+                    kini_load(&self->shm->op) == 0))
         return self;
     return kini_enter_slow(arena);
 }
 
+/* A child of vfork runs on our memory and our thread pointer, unseen by any guard page. It may only
+ * exec; where a call is about to do something that takes time it is told so: -ECHILD. */
+int kini_refuse_vfork(const struct kini_self *self);
 int kini_enter_error(void);
 /* Free the record and the caches of a thread that ends, or all of the process at detach. */
 void kini_self_release(struct kini_self *self);

@@ -33,7 +33,7 @@ static bool owner_is_dead(struct kini_self *self, uint32_t word)
     return kini_participant_life(self->arena, slot, false) == KINI_OS_DEAD;
 }
 
-static void repair(struct kini_self *self, struct kini_ilock_shm *lock)
+void kini_ilock_repair(struct kini_self *self, struct kini_ilock_shm *lock)
 {
     if (kini_load(&lock->op) != 0 && kini_repairs[lock->kind] != NULL)
         kini_repairs[lock->kind](self, lock);
@@ -63,7 +63,7 @@ void kini_ilock_lock_slow(struct kini_self *self, struct kini_ilock_shm *lock)
         if (kini_os_futex_wait(&lock->word, word, kin_after_ns(SLICE_NS)) != -ETIMEDOUT)
             continue;
         if (owner_is_dead(self, word) && kini_cas(&lock->word, &word, me | KINI_ILOCK_WAIT)) {
-            repair(self, lock);
+            kini_ilock_repair(self, lock);
             return;
         }
     }
@@ -77,7 +77,7 @@ void kini_ilock_recover(struct kini_self *self, struct kini_ilock_shm *lock, uin
     while (KINI_ILOCK_OWNER(word) == dead_index) {
         if (!kini_cas(&lock->word, &word, self->index << 1 | KINI_ILOCK_WAIT))
             continue;
-        repair(self, lock);
+        kini_ilock_repair(self, lock);
         kini_ilock_unlock(self, lock);
         return;
     }

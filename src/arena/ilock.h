@@ -9,6 +9,8 @@
 void kini_ilock_init(struct kini_ilock_shm *lock, enum kini_ilock_kind kind);
 void kini_ilock_lock_slow(struct kini_self *self, struct kini_ilock_shm *lock);
 void kini_ilock_wake(struct kini_ilock_shm *lock);
+/* Redo or undo what the journal says. The caller holds the lock. */
+void kini_ilock_repair(struct kini_self *self, struct kini_ilock_shm *lock);
 /* Take a lock over from a dead thread, repair what it guards, and leave it free. */
 void kini_ilock_recover(struct kini_self *self, struct kini_ilock_shm *lock, uint32_t dead_index);
 

@@ -60,6 +60,12 @@ static int free_record(struct kini_self *self, uint32_t index)
 
 int kini_reap_steps(struct kini_self *self, uint32_t slot)
 {
+    if (slot != self->slot) { /* its threads' intents do not count as living from here on */
+        kini_a64 *state = &self->arena->participants[slot].state;
+        uint64_t now = kini_load(state);
+        kini_store_rel(state,
+                       KINI_STATE_WORD(KINI_STATE_GEN(now), KINI_STATE_PARENT(now), KINI_REAPING));
+    }
     each_thread(self, slot, release_locks);
     int r = each_thread(self, slot, finish_operation);
     if (r < 0)
@@ -82,8 +88,7 @@ static int reap_locked(struct kini_self *self, uint32_t slot)
         return 0;
     if (now != KINI_REAPING && kini_participant_life(self->arena, slot, false) != KINI_OS_DEAD)
         return 0;
-    uint32_t gen = KINI_STATE_GEN(state), parent = KINI_STATE_PARENT(state);
-    kini_store_rel(&p->state, KINI_STATE_WORD(gen, parent, KINI_REAPING));
+    uint32_t gen = KINI_STATE_GEN(state);
     int r = kini_reap_steps(self, slot);
     if (r < 0)
         return r;

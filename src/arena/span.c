@@ -162,7 +162,9 @@ void kini_span_give_back(struct kin_arena *arena, uint32_t first, uint32_t count
 int kini_span_take(struct kini_self *self, uint32_t count, bool commit, uint32_t *ret_unit)
 {
     struct kin_arena *arena = self->arena;
-    int r = claim_run(self, count, ret_unit);
+    int r = kini_refuse_vfork(self);
+    if (r == 0)
+        r = claim_run(self, count, ret_unit);
     if (r < 0)
         return r;
     cached_change(arena, 0, committed_units(arena, *ret_unit, count));

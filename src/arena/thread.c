@@ -2,10 +2,12 @@
  * Thread records: every thread that uses an arena has one, for its intents, locks and waits. */
 #include "arena/arena.h"
 #include "arena/block.h"
+#include "arena/ilock.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 __thread struct kini_self *kini_last_self __attribute__((tls_model("initial-exec")));
 static __thread struct kini_self *my_selves;
@@ -140,6 +142,32 @@ static struct kini_self *make_self(struct kin_arena *arena)
     return self;
 }
 
+/* A call was left half way while the process lives on: by longjmp, by a cancelled thread whose
+ * record we are, or by a vfork child that was killed in our place. Undo it as for the dead. */
+static void heal(struct kini_self *self)
+{
+    struct kini_thread_shm *me = self->shm;
+    while (self->locks > 0) {
+        uint64_t off = kini_load(&me->lockstack[self->locks - 1]);
+        struct kini_ilock_shm *lock = off ? kini_at(self->arena, off) : NULL;
+        if (lock != NULL && KINI_ILOCK_OWNER(kini_load_acq(&lock->word)) == self->index) {
+            kini_ilock_repair(self, lock);
+            kini_ilock_unlock(self, lock);
+        } else {
+            kini_store(&me->lockstack[--self->locks], 0);
+        }
+    }
+    if (kini_load(&me->op) != 0 && kini_ring_repair(self, me) < 0)
+        kini_store(&me->op, 0); /* a living rival is at the same place: it is not ours */
+}
+
+int kini_refuse_vfork(const struct kini_self *self)
+{
+    if ((uint32_t)(self->cookie >> 32) == (uint32_t)getpid())
+        return 0;
+    return kini_fail(-ECHILD, "a child of vfork may only exec or exit");
+}
+
 struct kini_self *kini_enter_slow(struct kin_arena *arena)
 {
     pthread_once(&once, make_key);
@@ -163,6 +191,8 @@ struct kini_self *kini_enter_slow(struct kin_arena *arena)
     }
     if (found == NULL)
         found = make_self(arena);
+    else
+        heal(found);
     kini_last_self = found;
     return found;
 }

@@ -40,12 +40,11 @@ static bool living_intent(struct kini_self *self, struct kini_thread_shm *dead, 
 {
     struct kin_arena *arena = self->arena;
     uint32_t high = kini_load_acq(&arena->super->threads_high);
-    uint32_t dead_slot = KINI_THREAD_SLOT(kini_load(&dead->state));
     for (uint32_t i = 1; i < high; i++) {
         struct kini_thread_shm *t = &arena->threads[i];
         uint64_t state = kini_load_acq(&t->state);
         uint32_t slot = KINI_THREAD_SLOT(state);
-        if (!(state & 1) || slot == dead_slot || kini_load_acq(&t->op) != op ||
+        if (!(state & 1) || t == dead || kini_load_acq(&t->op) != op ||
             (kini_load_acq(&t->op_pos) & ~KINI_OP_WON) != position)
             continue;
         uint32_t life = KINI_STATE(kini_load_acq(&arena->participants[slot].state));

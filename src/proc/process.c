@@ -220,8 +220,11 @@ int kin_process_start(struct kin_arena *arena, kin_process_fn fn, void *arg,
         return r;
     if (fn == NULL)
         return kini_fail(-EINVAL, "no function to run");
-    if (kini_enter(arena) == NULL)
+    struct kini_self *self = kini_enter(arena);
+    if (self == NULL)
         return kini_enter_error();
+    if ((r = kini_refuse_vfork(self)) < 0)
+        return r;
     collect_all(arena);
     if (opts.daemon && (r = make_lifeline(arena)) < 0)
         return r;

@@ -77,6 +77,8 @@ void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock)
 static void enter(struct kini_self *self, struct kini_waitq_shm *queue)
 {
     struct kini_thread_shm *me = self->shm;
+    if (kini_unlikely(kini_load(&me->wait_state) != KINI_WAIT_NONE))
+        kini_wait_repair(self, me); /* a wait that was left half way */
     kini_store(&me->park, 0);
     kini_store(&me->wait_since_ns, (uint64_t)kin_now_ns());
     kini_ilock_lock(self, &queue->lock);
@@ -257,6 +259,9 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
     r = spin(self, attempt, arg);
     if (r != -EAGAIN)
         return r;
+    int vforked = kini_refuse_vfork(self);
+    if (vforked < 0)
+        return vforked;
     kini_store(&self->shm->waits, kini_load(&self->shm->waits) + 1);
     self->idle_slices = 0;
     r = sleep_until(self, queue, deadline, attempt, arg);
