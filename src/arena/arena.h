@@ -21,6 +21,7 @@ struct kini_class_cache {
     uint32_t cursor_span;  /* which of spans is being scanned */
     uint32_t cursor_block; /* next block to look at in it */
     uint32_t *spans;       /* unit numbers, malloc */
+    uint64_t freed;        /* frees beyond the list below since the last trim */
     uint64_t free[KINI_CACHE_BLOCKS];
 };
 

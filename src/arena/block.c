@@ -142,13 +142,16 @@ static int refill(struct kini_self *self, uint32_t class)
             scan(self, class);
         }
     }
-    while (cache->count == 0) {
-        int r = new_span(self, class);
-        if (r < 0)
-            return r;
+    int r = 0;
+    while (cache->count == 0 && (r = new_span(self, class)) == 0)
+        scan(self, class);
+    /* No memory: a few free blocks may hide in spans that were not worth the time. */
+    for (uint32_t i = 0; cache->count == 0 && i < cache->spans_count; i++) {
+        cache->cursor_span = i;
+        cache->cursor_block = 0;
         scan(self, class);
     }
-    return 0;
+    return cache->count > 0 ? 0 : r;
 }
 
 int kini_block_get(struct kini_self *self, uint64_t bytes, uint64_t *ret_off)
@@ -171,16 +174,82 @@ int kini_block_get(struct kini_self *self, uint64_t bytes, uint64_t *ret_off)
     return 0;
 }
 
+/* --- spans of this thread that it does not need --------------------------------------------- */
+
+static void forget_free_blocks(struct kini_self *self, uint32_t class, uint32_t unit)
+{
+    struct kini_class_cache *cache = &self->classes[class];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < cache->count; i++)
+        if (kini_unit_of(self->arena, cache->free[i]) != unit)
+            cache->free[kept++] = cache->free[i];
+    cache->count = kept;
+}
+
+static void trim_class(struct kini_self *self, uint32_t class, bool all)
+{
+    struct kini_class_cache *cache = &self->classes[class];
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < cache->spans_count; i++) {
+        uint32_t unit = cache->spans[i];
+        if (kini_span_is_empty(self, unit, class)) {
+            forget_free_blocks(self, class, unit);
+            kini_span_claim(self, unit);
+            kini_span_free(self, unit);
+        } else if (all) {
+            kini_store_rel(&self->arena->spans[unit].owner, 0);
+            kini_add(&self->arena->super->orphan_spans, 1);
+        } else {
+            cache->spans[kept++] = unit;
+        }
+    }
+    cache->spans_count = kept;
+    cache->cursor_span = 0;
+    cache->cursor_block = kept ? 0 : UINT32_MAX;
+    if (all)
+        cache->count = 0;
+}
+
+/* Freed more than fits the list of free blocks, by far: half of the spans, and some, may be empty.
+ * A trim reads every header of the class, so it comes once for as many frees. */
+static void trim_if_many_free(struct kini_self *self, uint32_t class)
+{
+    struct kini_class_cache *cache = &self->classes[class];
+    uint64_t blocks = KINI_UNIT_BYTES / kini_class_bytes(class);
+    if (++cache->freed < blocks * (4 + cache->spans_count / 2))
+        return;
+    cache->freed = 0;
+    trim_class(self, class, false);
+}
+
+void kini_block_caches_release(struct kini_self *self)
+{
+    for (uint32_t class = 0; class < KINI_CLASSES; class ++)
+        if (self->classes[class].spans_count > 0)
+            trim_class(self, class, true);
+}
+
+void kini_block_caches_trim(struct kini_self *self)
+{
+    for (uint32_t class = 0; class < KINI_CLASSES; class ++)
+        if (self->classes[class].spans_count > 0)
+            trim_class(self, class, false);
+}
+
 static void put_small(struct kini_self *self, uint64_t off, struct kini_span_shm *span,
                       uint32_t class)
 {
     /* rel: the owner that hands the block out again sees our last use of it */
     kini_store_rel(&kini_block_header(self->arena, off)->word, 0);
     struct kini_class_cache *cache = &self->classes[class];
-    if (kini_load(&span->owner) == self->index && cache->count < KINI_CACHE_BLOCKS)
+    bool own = kini_load(&span->owner) == self->index;
+    if (own && cache->count < KINI_CACHE_BLOCKS) {
         cache->free[cache->count++] = off;
-    else
-        kini_add(&span->remote_free, 1);
+        return;
+    }
+    kini_add(&span->remote_free, 1);
+    if (own)
+        trim_if_many_free(self, class);
 }
 
 void kini_block_put(struct kini_self *self, uint64_t payload_off)
@@ -238,56 +307,6 @@ uint64_t kini_block_check(const struct kin_arena *arena, const void *ptr)
                : 0;
 }
 
-/* --- spans of this thread that it does not need --------------------------------------------- */
-
-static void forget_free_blocks(struct kini_self *self, uint32_t class, uint32_t unit)
-{
-    struct kini_class_cache *cache = &self->classes[class];
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < cache->count; i++)
-        if (kini_unit_of(self->arena, cache->free[i]) != unit)
-            cache->free[kept++] = cache->free[i];
-    cache->count = kept;
-}
-
-static void trim_class(struct kini_self *self, uint32_t class, bool all)
-{
-    struct kini_class_cache *cache = &self->classes[class];
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < cache->spans_count; i++) {
-        uint32_t unit = cache->spans[i];
-        if (kini_span_is_empty(self, unit, class)) {
-            forget_free_blocks(self, class, unit);
-            kini_span_claim(self, unit);
-            kini_span_free(self, unit);
-        } else if (all) {
-            kini_store_rel(&self->arena->spans[unit].owner, 0);
-            kini_add(&self->arena->super->orphan_spans, 1);
-        } else {
-            cache->spans[kept++] = unit;
-        }
-    }
-    cache->spans_count = kept;
-    cache->cursor_span = 0;
-    cache->cursor_block = kept ? 0 : UINT32_MAX;
-    if (all)
-        cache->count = 0;
-}
-
-void kini_block_caches_release(struct kini_self *self)
-{
-    for (uint32_t class = 0; class < KINI_CLASSES; class ++)
-        if (self->classes[class].spans_count > 0)
-            trim_class(self, class, true);
-}
-
-void kini_block_caches_trim(struct kini_self *self)
-{
-    for (uint32_t class = 0; class < KINI_CLASSES; class ++)
-        if (self->classes[class].spans_count > 1)
-            trim_class(self, class, false);
-}
-
 /* --- public --------------------------------------------------------------------------------- */
 
 static int alloc_public(struct kin_arena *arena, uint64_t bytes, bool commit, void **ret_ptr)
@@ -321,8 +340,8 @@ int kin_block_commit(struct kin_arena *arena, void *ptr, uint64_t bytes)
         bytes > arena->super->reserve_bytes - off || bytes == 0)
         return kini_fail(-EINVAL, "not a range of a block: %llu bytes", (unsigned long long)bytes);
     uint32_t first = kini_unit_of(arena, off), last = kini_unit_of(arena, off + bytes - 1);
-    if (last >= kini_load(&arena->super->units_high))
-        return kini_fail(-EINVAL, "the range reaches beyond every block");
+    if (last >= kini_load(&arena->super->units_high) || !kini_span_is_one_run(arena, first, last))
+        return kini_fail(-EINVAL, "the range reaches beyond its block, or is not of a large one");
     return kini_span_commit(arena, first, last - first + 1);
 }
 

@@ -48,6 +48,10 @@ int kini_span_commit(struct kin_arena *arena, uint32_t unit, uint32_t count);
 uint32_t kini_span_adopt_orphan(struct kini_self *self, uint32_t class);
 bool kini_span_is_empty(struct kini_self *self, uint32_t unit, uint32_t class);
 void kini_span_reclaim_orphan(struct kini_self *self, uint32_t unit);
+/* Whether units first to last lie in one large block. */
+bool kini_span_is_one_run(const struct kin_arena *arena, uint32_t first, uint32_t last);
+/* Free every orphan without a used block: before there is no memory at all. */
+void kini_span_reclaim_orphans(struct kini_self *self);
 void kini_span_repair(struct kini_self *self, struct kini_ilock_shm *lock);
 
 static inline uint64_t kini_unit_offset(const struct kin_arena *arena, uint32_t unit)

@@ -52,7 +52,7 @@ enum kini_span_kind {
 struct kini_span_shm {
     kini_a32 state;       /* W: holder of the span lock */
     kini_a32 owner;       /* SMALL: thread index. W: holder of the span lock; its thread at exit */
-    kini_a32 count;       /* LARGE: units in the run */
+    kini_a32 count;       /* LARGE, CLAIMED: units in the run. CONT: how far the first one is */
     kini_a32 remote_free; /* hint: blocks freed by others since the owner looked */
     uint64_t reserved[2];
 };

@@ -150,6 +150,8 @@ int kin_arena_create(const struct kin_arena_opts *given, struct kin_arena **ret_
     int r = kini_opts_copy(&opts, sizeof opts, given);
     if (r < 0)
         return r;
+    if (opts.flags != 0)
+        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
     struct kin_arena *arena = calloc(1, sizeof *arena);
     if (arena == NULL)
         return kini_fail(-ENOMEM, "no memory for the arena handle");

@@ -76,8 +76,10 @@ static void mark_claimed(struct kini_self *self, uint32_t first, uint32_t count)
     kini_store(&arena->spans[first].count, count);
     kini_store(&arena->spans[first].owner, self->index);
     kini_store(&arena->spans[first].remote_free, 0);
-    for (uint32_t i = 1; i < count; i++)
+    for (uint32_t i = 1; i < count; i++) {
+        kini_store(&arena->spans[first + i].count, i);
         kini_store(&arena->spans[first + i].state, KINI_SPAN_STATE(KINI_SPAN_CONT, 0));
+    }
     kini_store(&arena->spans[first].state, KINI_SPAN_STATE(KINI_SPAN_CLAIMED, 0));
     bits_change(arena->free_map, first, count, true);
     if (kini_load(&arena->super->free_hint) == first)
@@ -163,8 +165,14 @@ int kini_span_take(struct kini_self *self, uint32_t count, bool commit, uint32_t
 {
     struct kin_arena *arena = self->arena;
     int r = kini_refuse_vfork(self);
-    if (r == 0)
+    if (r < 0)
+        return r;
+    r = claim_run(self, count, ret_unit);
+    if (r == -ENOMEM) { /* what nobody uses may be in the way */
+        kini_block_caches_trim(self);
+        kini_span_reclaim_orphans(self);
         r = claim_run(self, count, ret_unit);
+    }
     if (r < 0)
         return r;
     cached_change(arena, 0, committed_units(arena, *ret_unit, count));
@@ -272,4 +280,26 @@ void kini_span_reclaim_orphan(struct kini_self *self, uint32_t unit)
     } else {
         kini_store_rel(&span->owner, 0);
     }
+}
+
+void kini_span_reclaim_orphans(struct kini_self *self)
+{
+    uint32_t high = kini_load_acq(&self->arena->super->units_high);
+    for (uint32_t unit = 0; unit < high; unit++) {
+        struct kini_span_shm *span = &self->arena->spans[unit];
+        uint32_t state = kini_load_acq(&span->state);
+        if (KINI_SPAN_KIND(state) == KINI_SPAN_SMALL && kini_load(&span->owner) == 0 &&
+            kini_span_is_empty(self, unit, KINI_SPAN_CLASS(state)))
+            kini_span_reclaim_orphan(self, unit);
+    }
+}
+
+bool kini_span_is_one_run(const struct kin_arena *arena, uint32_t first, uint32_t last)
+{
+    struct kini_span_shm *span = &arena->spans[first];
+    if (KINI_SPAN_KIND(kini_load_acq(&span->state)) == KINI_SPAN_CONT)
+        first -= kini_load(&span->count);
+    span = &arena->spans[first];
+    return KINI_SPAN_KIND(kini_load_acq(&span->state)) == KINI_SPAN_LARGE &&
+           last - first < kini_load(&span->count);
 }

@@ -34,6 +34,8 @@ int kini_opts_copy(void *ret_copy, size_t known, const void *given)
         size = (uint32_t)known;
     if (size < sizeof size)
         return kini_fail(-EINVAL, "options say that they are %u bytes long", size);
+    if (size > 4096)
+        return kini_fail(-E2BIG, "options say that they are %u bytes long", size);
     for (size_t i = known; i < size; i++)
         if (((const char *)given)[i] != 0)
             return kini_fail(-E2BIG, "options set a field at byte %zu that this kin does not know",
@@ -90,7 +92,7 @@ static const struct {
 
 const char *kin_strerror(int error)
 {
-    if (error < 0)
+    if (error < 0 && error > -4096)
         error = -error;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].error == error)

@@ -228,13 +228,21 @@ int kin_process_start(struct kin_arena *arena, kin_process_fn fn, void *arg,
     collect_all(arena);
     if (opts.daemon && (r = make_lifeline(arena)) < 0)
         return r;
+    /* Keeps a place for the child's descriptor: to find out afterwards that there is none would
+     * mean to kill a child that runs already. */
+    int place = kini_os_pidfd_open(getpid());
+    if (place < 0)
+        return kini_fail(place, "no file descriptor for the child (RLIMIT_NOFILE)");
     struct kin_process *process = new_process(arena, &opts);
-    if (process == NULL)
+    if (process == NULL) {
+        kini_os_close(place);
         return kini_fail(-ENOMEM, "no memory for a process handle");
+    }
     flush_stream(stdout);
     flush_stream(stderr);
     struct kini_fork_call call;
     pid_t pid = fork_child(arena, process->daemon, &call);
+    kini_os_close(place);
     if (pid == 0)
         run_child(arena, fn, arg, process->daemon, process->name);
     r = pid < 0 ? (int)pid : adopt_child(process, pid, &call);
