@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * How long a message is under way: between processes that poll, and between processes that sleep. */
+ * How long a message is under way: between processes that poll, and between processes that sleep.
+ */
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -7,7 +8,8 @@
 #include "lib/stage.h"
 #include "peers/peer.h"
 
-#define WARM_UP 1000u
+#define WARM_UP   1000u
+#define ON_ONE    1u    /* contestant.number: both on one processor */
 #define ASLEEP_NS 60000 /* long enough for the other side to have given up spinning */
 
 struct scene {
@@ -19,7 +21,8 @@ struct scene {
 
 static int scene_open(struct scene *scene, const struct bench_contestant *self, uint64_t count)
 {
-    const struct peer_opts opts = {.depth = 1024, .bytes = 16};
+    /* 8: a power of two for ck, few enough for anybody's message queue */
+    const struct peer_opts opts = {.depth = 8, .bytes = 16};
     *scene = (struct scene){.peer = self->arg, .count = count};
     scene->there = scene->peer->open(&opts);
     if (scene->there == NULL)
@@ -116,8 +119,7 @@ static void sleep_part(struct stage *stage, int index, void *arg)
     exchange(scene, index, scene->count, scene->samples);
     getrusage(RUSAGE_SELF, &after);
     stage_done(stage, index);
-    stage->places[index].sleeps =
-        (double)(after.ru_nvcsw - before.ru_nvcsw) / (double)scene->count;
+    stage->places[index].sleeps = (double)(after.ru_nvcsw - before.ru_nvcsw) / (double)scene->count;
 }
 
 static void run_sleeping(const struct bench_contestant *self, uint64_t count,
@@ -169,7 +171,8 @@ static void run_blocking(const struct bench_contestant *self, uint64_t count,
         ret->seconds = -1;
         return;
     }
-    struct stage *stage = stage_run(2, block_part, &scene);
+    int together = self->number == ON_ONE;
+    struct stage *stage = (together ? stage_run_together : stage_run)(2, block_part, &scene);
     ret->seconds = stage_seconds(stage);
     stage_free(stage);
     scene_close(&scene);
@@ -187,8 +190,9 @@ static void polling(void)
     };
     struct bench_contest contest = {
         .title = "One way between processes that poll",
-        .about = "Two channels, 8 bytes there and back, half of the round trip. Both sides ask again\n"
-                 "and again and never sleep. ratio: to a bare word that both sides look at.",
+        .about =
+            "Two channels, 8 bytes there and back, half of the round trip. Both sides ask again\n"
+            "and again and never sleep. ratio: to a bare word that both sides look at.",
         .view = BENCH_NS,
         .costs = 1,
         .list = list,
@@ -197,46 +201,25 @@ static void polling(void)
     bench_contest(&contest);
 }
 
-static void sleeping(void)
+/* The same contestants each time. */
+static void blocking(const char *title, const char *about, double aim,
+                     void (*run)(const struct bench_contestant *, uint64_t, struct bench_sample *),
+                     uint64_t number)
 {
     struct bench_contestant list[] = {
-        {"two bare futex wakes", .run = run_sleeping, .arg = &peer_futex, .reference = 1},
-        {"kin queue", .run = run_sleeping, .arg = &peer_kin, .aim = 1.3},
-        {"pipe", .run = run_sleeping, .arg = &peer_pipe},
-        {"Unix stream socket", .run = run_sleeping, .arg = &peer_stream},
-        {"boost message_queue", .run = run_sleeping, .arg = &peer_boost},
+        {"two bare futex wakes", .arg = &peer_futex, .reference = 1},
+        {"kin queue", .arg = &peer_kin, .aim = aim},
+        {"pipe", .arg = &peer_pipe},
+        {"Unix stream socket", .arg = &peer_stream},
+        {"POSIX message queue", .arg = &peer_mqueue},
+        {"boost message_queue", .arg = &peer_boost},
     };
-    struct bench_contest contest = {
-        .title = "Round trip between processes that sleep",
-        .about = "16 bytes there and back. Before each put the sender is busy for 60 us, so that the\n"
-                 "receiver has given up spinning and sleeps; that time does not count. Sum of the\n"
-                 "times from the put to the return of the get, both ways; of single round trips.",
-        .view = BENCH_US,
-        .costs = 1,
-        .list = list,
-        .list_count = BENCH_COUNT(list),
-    };
-    bench_contest(&contest);
-}
-
-static void blocking(void)
-{
-    struct bench_contestant list[] = {
-        {"two bare futex wakes", .run = run_blocking, .arg = &peer_futex, .reference = 1},
-        {"kin queue", .run = run_blocking, .arg = &peer_kin},
-        {"pipe", .run = run_blocking, .arg = &peer_pipe},
-        {"Unix stream socket", .run = run_blocking, .arg = &peer_stream},
-        {"boost message_queue", .run = run_blocking, .arg = &peer_boost},
-    };
-    struct bench_contest contest = {
-        .title = "Round trip with blocking calls, no pause",
-        .about = "16 bytes there and back, each side answers at once. kin spins for a moment before it\n"
-                 "sleeps, and here that pays; the others go to sleep each time.",
-        .view = BENCH_US,
-        .costs = 1,
-        .list = list,
-        .list_count = BENCH_COUNT(list),
-    };
+    struct bench_contest contest = {title, about, .view = BENCH_US, .costs = 1, .list = list};
+    contest.list_count = BENCH_COUNT(list);
+    for (int i = 0; i < contest.list_count; i++) {
+        list[i].run = run;
+        list[i].number = number;
+    }
     bench_contest(&contest);
 }
 
@@ -244,7 +227,18 @@ int main(int argc, char **argv)
 {
     bench_begin(argc, argv, "how long a message is under way");
     polling();
-    sleeping();
-    blocking();
+    blocking("Round trip between processes that sleep",
+             "16 bytes there and back. Before each put the sender is busy for 60 us, so that the\n"
+             "receiver has given up spinning and its processor is idle; that time does not count.\n"
+             "Sum of the times from the put to the return of the get, of single round trips.",
+             1.3, run_sleeping, 0);
+    blocking("Round trip between processes that sleep, on one processor",
+             "16 bytes there and back, both on the same processor, so that each must go to sleep\n"
+             "before the other can run: no processor is idle, and what is left is the software.",
+             1.3, run_blocking, ON_ONE);
+    blocking("Round trip with blocking calls, no pause",
+             "16 bytes there and back, each answers at once, on a processor of its own. kin spins\n"
+             "for a moment before it sleeps; whether that pays depends on how it began.",
+             0, run_blocking, 0);
     return 0;
 }

@@ -50,7 +50,8 @@ static uint64_t numbers_below(uint64_t count)
 static void run(const struct bench_contestant *self, uint64_t count, struct bench_sample *ret)
 {
     const struct flow *flow = self->arg;
-    uint64_t producers = (uint64_t)flow->producers_count, consumers = (uint64_t)flow->consumers_count;
+    uint64_t producers = (uint64_t)flow->producers_count,
+             consumers = (uint64_t)flow->consumers_count;
     struct scene scene = {.flow = flow, .channel = flow->peer->open(&flow->opts)};
     if (scene.channel == NULL) {
         ret->seconds = -1;

@@ -52,7 +52,7 @@ struct bench_sample {
 struct bench_contestant {
     const char *name;
     void (*run)(const struct bench_contestant *self, uint64_t count, struct bench_sample *ret);
-    const void *arg;     /* arg and number are the contestant's own */
+    const void *arg; /* arg and number are the contestant's own */
     uint64_t number;
     uint64_t count_most; /* operations in a sample at most; 0: no limit */
     int reference;       /* 1: all are compared with this one */
@@ -69,7 +69,7 @@ struct bench_contest {
     const char *title;
     const char *about; /* what exactly is done */
     enum bench_view view;
-    uint64_t bytes;    /* of an operation, for BENCH_GB */
+    uint64_t bytes; /* of an operation, for BENCH_GB */
     /* The ratio is always: time of this one / time of the reference.
      * 0: the reference is kin; the ratio says how many times faster it is; an aim is a least value.
      * 1: the reference is bare; the ratio says what kin costs; an aim is a highest value. */

@@ -10,9 +10,12 @@
 struct bench_options bench_options = {.runs = 7, .pin = 1, .seconds = 0.3};
 
 static const struct option long_options[] = {
-    {"runs", required_argument, NULL, 'r'},    {"quick", no_argument, NULL, 'q'},
-    {"no-pin", no_argument, NULL, 'n'},        {"only", required_argument, NULL, 'o'},
-    {"seconds", required_argument, NULL, 's'}, {"help", no_argument, NULL, 'h'},
+    {"runs", required_argument, NULL, 'r'},
+    {"quick", no_argument, NULL, 'q'},
+    {"no-pin", no_argument, NULL, 'n'},
+    {"only", required_argument, NULL, 'o'},
+    {"seconds", required_argument, NULL, 's'},
+    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 

@@ -45,17 +45,17 @@ void stage_pin(int index)
     }
 }
 
-_Noreturn static void play(struct stage *stage, int index, stage_fn fn, void *arg)
+_Noreturn static void play(struct stage *stage, int index, stage_fn fn, void *arg, int together)
 {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     alarm(LONGEST_SECONDS);
-    if (bench_options.pin)
-        stage_pin(index);
+    if (bench_options.pin || together)
+        stage_pin(together ? 0 : index);
     fn(stage, index, arg);
     _exit(0);
 }
 
-struct stage *stage_run(int count, stage_fn fn, void *arg)
+static struct stage *run(int count, stage_fn fn, void *arg, int together)
 {
     pid_t pids[STAGE_MOST];
     struct stage *stage = stage_memory(sizeof *stage);
@@ -65,7 +65,7 @@ struct stage *stage_run(int count, stage_fn fn, void *arg)
         pids[i] = fork();
         bench_must_sys(pids[i], "fork");
         if (pids[i] == 0)
-            play(stage, i, fn, arg);
+            play(stage, i, fn, arg, together);
     }
     for (int i = 0; i < count; i++) {
         int status;
@@ -74,6 +74,16 @@ struct stage *stage_run(int count, stage_fn fn, void *arg)
             bench_die("process %d of %d failed (status %#x)", i, count, (unsigned)status);
     }
     return stage;
+}
+
+struct stage *stage_run(int count, stage_fn fn, void *arg)
+{
+    return run(count, fn, arg, 0);
+}
+
+struct stage *stage_run_together(int count, stage_fn fn, void *arg)
+{
+    return run(count, fn, arg, 1);
 }
 
 void stage_go(struct stage *stage, int index)

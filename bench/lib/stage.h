@@ -27,6 +27,8 @@ typedef void (*stage_fn)(struct stage *stage, int index, void *arg);
 /* Forks count processes, runs fn in each, waits for all; dies if one of them fails. A process is
  * pinned to the processor number index modulo their count, if the options say so. */
 struct stage *stage_run(int count, stage_fn fn, void *arg);
+/* The same with all processes on one processor, whatever the options say. */
+struct stage *stage_run_together(int count, stage_fn fn, void *arg);
 /* In a part: wait until all are here, then note the time. After the warm-up. */
 void stage_go(struct stage *stage, int index);
 void stage_done(struct stage *stage, int index);

@@ -74,5 +74,12 @@ static void ck_get(void *channel, void *buffer, size_t bytes)
 PEER_STREAMS(ck, ck_put, ck_get)
 PEER_PINGS(ck, ck_put, ck_get)
 
-const struct peer peer_ck = {"ck_ring, polled, no safety", ck_open, ck_close,   ck_put, ck_get,
-                             ck_send,                      ck_receive, ck_ping, ck_echo};
+const struct peer peer_ck = {"ck_ring, polled, no safety",
+                             ck_open,
+                             ck_close,
+                             ck_put,
+                             ck_get,
+                             ck_send,
+                             ck_receive,
+                             ck_ping,
+                             ck_echo};

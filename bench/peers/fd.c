@@ -137,6 +137,12 @@ const struct peer peer_pipe = {"pipe", pipe_open, BLOCKING};
 const struct peer peer_pipe_large = {"pipe, F_SETPIPE_SZ 1 MiB", pipe_large_open, BLOCKING};
 const struct peer peer_stream = {"Unix stream socket", stream_open, BLOCKING};
 const struct peer peer_seqpacket = {"Unix seqpacket socket", seqpacket_open, BLOCKING};
-const struct peer peer_pipe_polled = {"pipe, non-blocking reads", pipe_polled_open, fds_close,
-                                      NULL,    NULL,    NULL,
-                                      NULL,    fd_ping, fd_echo};
+const struct peer peer_pipe_polled = {"pipe, non-blocking reads",
+                                      pipe_polled_open,
+                                      fds_close,
+                                      NULL,
+                                      NULL,
+                                      NULL,
+                                      NULL,
+                                      fd_ping,
+                                      fd_echo};

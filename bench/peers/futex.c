@@ -64,5 +64,6 @@ PEER_PINGS(word, word_put, word_get)
 
 const struct peer peer_futex = {"bare futex", futex_open, futex_close, futex_put, futex_get,
                                 NULL,         NULL,       NULL,        NULL};
-const struct peer peer_word = {"one word, bare", futex_open, futex_close, word_put, word_get,
-                               NULL,             NULL,       word_ping,   word_echo};
+const struct peer peer_word = {"one word, bare", futex_open, futex_close, word_put,
+                               word_get,         NULL,       NULL,        word_ping,
+                               word_echo};

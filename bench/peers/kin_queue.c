@@ -65,9 +65,9 @@ static void kin_poll(void *channel, void *buffer, size_t bytes)
 PEER_STREAMS(kin, kin_put, kin_get)
 PEER_PINGS(kin, kin_put, kin_poll)
 
-const struct peer peer_kin = {"kin queue", kin_open, kin_close,   kin_put, kin_get,
-                              kin_send,    kin_receive, kin_ping, kin_echo};
+const struct peer peer_kin = {"kin queue", kin_open,    kin_close, kin_put, kin_get,
+                              kin_send,    kin_receive, kin_ping,  kin_echo};
 /* With a ring just wide enough for the message. */
-const struct peer peer_kin_small = {"kin queue, narrow", kin_small_open, kin_close, kin_put,
-                                    kin_get,             kin_send,       kin_receive,
-                                    kin_ping,            kin_echo};
+const struct peer peer_kin_small = {
+    "kin queue, narrow", kin_small_open, kin_close, kin_put, kin_get, kin_send,
+    kin_receive,         kin_ping,       kin_echo};

@@ -8,7 +8,7 @@
 #include "peers/peer.h"
 
 #define MESSAGE_MOST 256 /* bytes, for messages in these loops */
-#define INLINED static inline __attribute__((always_inline))
+#define INLINED      static inline __attribute__((always_inline))
 
 typedef void (*loop_put)(void *channel, const void *data, size_t bytes);
 typedef void (*loop_get)(void *channel, void *buffer, size_t bytes);

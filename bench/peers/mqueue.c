@@ -46,6 +46,6 @@ static void mqueue_get(void *channel, void *buffer, size_t bytes)
 
 PEER_STREAMS(mqueue, mqueue_put, mqueue_get)
 
-const struct peer peer_mqueue = {"POSIX message queue", mqueue_open, mqueue_close, mqueue_put,
-                                 mqueue_get,            mqueue_send, mqueue_receive,
-                                 NULL,                  NULL};
+const struct peer peer_mqueue = {
+    "POSIX message queue", mqueue_open,    mqueue_close, mqueue_put, mqueue_get,
+    mqueue_send,           mqueue_receive, NULL,         NULL};

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define FIRST_BUCKETS UINT64_C(8192) /* of level 0: 512 KiB, inside a second-level cache */
+#define FIRST_BUCKETS UINT64_C(65536) /* of level 0: 4 MiB */
 
 /* In the byte of a small key: it is in the set. */
 #define SET_PRESENT (1U << SET_MARKS_COUNT)
@@ -124,30 +124,43 @@ static unsigned take_slot(struct set_bucket_shm *bucket, uint64_t key)
     return slot;
 }
 
-/* All slots are compared, without a branch for each: where the key is cannot be foretold, so a
- * branch would be guessed wrong half of the time. */
-static inline unsigned find_slot(struct set_bucket_shm *bucket, uint64_t key)
+/* Which slots hold the key, a bit each: none or one. All are compared, without a branch for each:
+ * where the key is cannot be foretold, so a branch would be guessed wrong half of the time. */
+static inline unsigned find_slot(const struct set_bucket_shm *bucket, uint64_t key)
 {
     unsigned found = 0;
 
+#pragma GCC unroll 7
     for (unsigned slot = 0; slot < SET_BUCKET_KEYS; slot++)
         found |= (unsigned)(atomic_load_explicit(&bucket->keys[slot], memory_order_relaxed) == key)
                  << slot;
-    return found ? (unsigned)__builtin_ctz(found) : SET_BUCKET_KEYS;
+    return found;
 }
 
-/* Add a key. False: the bucket is full, try the next level. */
+static inline bool is_full(const struct set_bucket_shm *bucket)
+{
+    return atomic_load_explicit(&bucket->keys[SET_BUCKET_KEYS - 1], memory_order_relaxed) != 0;
+}
+
+static inline void add_marks(_Atomic uint8_t *there, uint8_t marks)
+{
+    if (marks & ~atomic_load_explicit(there, memory_order_relaxed))
+        atomic_fetch_or_explicit(there, marks, memory_order_relaxed);
+}
+
+/* Add a key. False: the bucket is full, try the next level. The usual ways, a key that is there and
+ * a full bucket, share one branch for the same reason as above. */
 static inline bool bucket_add(struct set_bucket_shm *bucket, uint64_t key, uint8_t marks)
 {
-    unsigned slot = find_slot(bucket, key);
+    unsigned found = find_slot(bucket, key);
 
-    if (slot == SET_BUCKET_KEYS)
-        slot = take_slot(bucket, key);
-    if (slot == SET_BUCKET_KEYS)
-        return false;
-    if (marks & ~atomic_load_explicit(&bucket->marks[slot], memory_order_relaxed))
-        atomic_fetch_or_explicit(&bucket->marks[slot], marks, memory_order_relaxed);
-    return true;
+    if (__builtin_expect(!found & !is_full(bucket), 0)) {
+        unsigned slot = take_slot(bucket, key);
+        found = slot < SET_BUCKET_KEYS ? 1U << slot : 0;
+    }
+    if (marks && found)
+        add_marks(&bucket->marks[__builtin_ctz(found)], marks);
+    return found != 0;
 }
 
 /* Add keys to the levels: waiting says which of keys. */
@@ -169,9 +182,10 @@ static int add_large(struct set *set, const uint64_t *keys, const uint8_t *marks
 
         unsigned left_count = 0;
         for (unsigned w = 0; w < waiting_count; w++) {
-            unsigned i = waiting[w];
-            if (!bucket_add(find_bucket(set, level, hashes[i]), keys[i], marks ? marks[i] : 0))
-                waiting[left_count++] = (uint16_t)i;
+            uint16_t i = waiting[w];
+            waiting[left_count] = i;
+            left_count +=
+                !bucket_add(find_bucket(set, level, hashes[i]), keys[i], marks ? marks[i] : 0);
         }
         waiting_count = left_count;
     }

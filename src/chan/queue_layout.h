@@ -36,7 +36,8 @@
  *        living intent (PUT, segment, p): → tombstone; the block is swept. (4) published, nobody
  *        woken: wake one getter.
  *   get  (5) intent, no claim: nothing. (6) claimed, not released: head > p, seq == p+1, no living
- *        intent (GET, segment, p): → BACK, wake one getter. A tombstone: released. (7) released,
+ *        intent (GET, segment, p): → BACK, wake one getter; a block that the dead had adopted goes
+ *        back to QUEUED first. A tombstone: released. (7) released,
  *        nobody woken: wake one putter.
  *   take back (8) p+1|BACK|TAKEN and no living intent: → BACK.
  *   grow (9) closed, no next: the next producer links one. (10) a segment half linked: journal LINK

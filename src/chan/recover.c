@@ -73,6 +73,24 @@ static int repair_put(struct kini_self *self, struct kini_thread_shm *dead, uint
     return 0;
 }
 
+/* The consumer may have made the block its own before it died: it belongs to the queue again, or
+ * the sweep would free it. Before the cell says BACK, so that a second repair does the same. */
+static void requeue_block(struct kini_self *self, struct kini_segment_shm *segment,
+                          struct kini_cell_shm *cell, uint64_t p)
+{
+    uint64_t block;
+    if (!(kini_load(&cell->info) & 1))
+        return;
+    memcpy(&block, cell->payload, sizeof block);
+    struct kini_block_shm *header = kini_block_header(self->arena, block);
+    uint32_t unit = kini_unit_of(self->arena, kini_offset(self->arena, segment));
+    kini_block_touch(self, block);
+    kini_store(&header->position, p);
+    kini_compiler_barrier();
+    kini_store(&header->word, KINI_BLOCK_WORD(KINI_BLOCK_QUEUED, self->slot, unit));
+    kini_compiler_barrier();
+}
+
 /* Get: an item that was claimed and not released is delivered again; a tombstone is released. */
 static int repair_get(struct kini_self *self, struct kini_thread_shm *dead, uint64_t op,
                       struct kini_segment_shm *segment, uint64_t p, bool won)
@@ -84,6 +102,8 @@ static int repair_get(struct kini_self *self, struct kini_thread_shm *dead, uint
         if (!won && living_intent(self, dead, op, p))
             return -EAGAIN;
         bool tombstone = seq & KINI_CELL_SKIP;
+        if (!tombstone)
+            requeue_block(self, segment, cell, p);
         kini_cas_sc(&cell->seq, &seq, tombstone ? p + segment->cap : (p + 1) | KINI_CELL_BACK);
         kini_add_sc(&queue->back_made, 1);
     }
@@ -101,6 +121,7 @@ static int repair_take_back(struct kini_self *self, struct kini_thread_shm *dead
     if (kini_load_acq(&cell->seq) == taken) {
         if (!won && living_intent(self, dead, op, p))
             return -EAGAIN;
+        requeue_block(self, segment, cell, p);
         kini_cas_sc(&cell->seq, &taken, (p + 1) | KINI_CELL_BACK);
         kini_add_sc(&queue->back_made, 1);
     }

@@ -51,6 +51,7 @@ struct kill_scenario {
     uint64_t max_items;  /* of the queue */
     uint32_t inline_bytes;
     uint32_t puts[KILL_ACTORS]; /* number of the item that actor puts, 0: none */
+    uint32_t stride;     /* pairs, quick; 0: 5 */
     uint32_t rounds;     /* pairs: extra times that setup is varied (world->round) */
     void (*setup)(struct kill_world *world);                /* H, in the live arena */
     void (*warm)(struct kill_world *world, uint32_t who);   /* V, before the first step */
@@ -98,6 +99,7 @@ struct kill_victim {
     uint64_t steps;
     uint32_t sleeps;
     pid_t child;     /* of a forking victim, stopped at birth */
+    bool may_sleep;  /* nobody who is stopped can be what it waits for */
     bool done;       /* the operation returned */
     bool blocked;    /* it would sleep: for somebody who is stopped */
     bool ended;      /* the process is gone */

@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -92,6 +93,8 @@ static void be_traced(void)
 static _Noreturn void run_operation(struct kill_world *world, uint32_t who)
 {
     struct kill_actor *me = &world->page->actors[who];
+    if (world->scenario->puts[who] != 0)
+        kill_message_make(me->buffer, world->scenario->bytes, world->scenario->puts[who]);
     stop_self();
     me->phase = KILL_RUNNING;
     int64_t result = world->scenario->operate[who](world, who);
@@ -264,7 +267,7 @@ void kill_victim_step(struct kill_world *world, struct kill_victim *victim)
         return;
     bool running = actor->phase == KILL_RUNNING;
     victim->blocked = false;
-    if (running && about_to_sleep(victim)) {
+    if (running && !victim->may_sleep && about_to_sleep(victim)) {
         victim->sleeps++;
         if (world->scenario->sleeps == NULL ||
             !world->scenario->sleeps(world, victim->sleeps)) {
