@@ -58,6 +58,7 @@ static int build(struct kini_self *self, struct kin_queue *queue, const struct k
         kini_block_put(self, offset);
         return r;
     }
+    shm->counts = opts->max_items != 0 && (shm->grows || first->cap != opts->max_items);
     uint64_t at = KINI_AT_SEGMENT(kini_unit_of(self->arena, kini_offset(self->arena, first)), 0);
     kini_store(&shm->put_at, at);
     kini_store(&shm->get_at, at);

@@ -98,7 +98,7 @@ struct kini_queue_shm {
     uint64_t inline_bytes;
     uint64_t max_items; /* 0: unbounded */
     uint32_t grows;     /* 0: one ring of at least max_items cells for ever */
-    uint32_t reserved0;
+    uint32_t counts;    /* 1: max_items is kept by counting; 0: no bound, or the ring is it */
     uint64_t reserved[11];
     kini_a64 put_at, get_at; /* KINI_AT_SEGMENT: hints that only move forward */
     kini_a64 back_made;      /* cells ever marked BACK; raised after the mark */

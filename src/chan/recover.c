@@ -70,6 +70,7 @@ static int repair_put(struct kini_self *self, struct kini_thread_shm *dead, uint
         kini_cas_sc(&cell->seq, &seq, (p + 1) | KINI_CELL_SKIP);
     }
     kini_waitq_wake(self, &queue->getters, 1);
+    kini_waitq_wake(self, &queue->putters, 1); /* a tombstone at the head is theirs to pass */
     return 0;
 }
 
@@ -247,7 +248,7 @@ int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *que
 
 /* --- counting ------------------------------------------------------------------------------- */
 
-static uint64_t count_cells(struct kini_self *self, struct kini_queue_shm *queue, uint64_t flag)
+uint64_t kini_queue_count_cells(struct kini_self *self, struct kini_queue_shm *queue, uint64_t flag)
 {
     uint64_t count = 0;
     EACH_SEGMENT(self, queue, segment)
@@ -279,11 +280,11 @@ uint64_t kini_queue_count(struct kini_self *self, struct kini_queue_shm *queue)
     } while (kini_load_acq(&queue->put_at) != at);
     uint64_t count = puts > gets ? puts - gets : 0;
     if (kini_load(&queue->skips_made) != 0) {
-        uint64_t skips = count_cells(self, queue, KINI_CELL_SKIP);
+        uint64_t skips = kini_queue_count_cells(self, queue, KINI_CELL_SKIP);
         count = count > skips ? count - skips : 0;
     }
     if (kini_load(&queue->back_made) != kini_load(&queue->back_seen))
-        count += count_cells(self, queue, KINI_CELL_BACK);
+        count += kini_queue_count_cells(self, queue, KINI_CELL_BACK);
     return count;
 }
 

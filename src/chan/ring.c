@@ -14,12 +14,15 @@ static uint64_t puts_so_far(struct kini_segment_shm *segment, uint64_t tail)
            kini_load(&segment->base);
 }
 
-/* Whether a bounded queue has room for one more when its tail is t. */
-static bool has_room(struct kin_queue *queue, struct kini_segment_shm *segment, uint64_t t)
+/* Whether a bounded queue has room for one more when its tail is t. What is to be delivered again
+ * has been counted as got, and takes its place all the same. */
+static bool has_room(struct kini_self *self, struct kin_queue *queue,
+                     struct kini_segment_shm *segment, uint64_t t)
 {
     struct kini_queue_shm *shm = queue->shm;
     uint64_t puts = puts_so_far(segment, t), gets, at;
-    if (puts - kini_load(&queue->head_seen) < shm->max_items)
+    bool returned = kini_load(&shm->back_made) != kini_load(&shm->back_seen);
+    if (!returned && puts - kini_load(&queue->head_seen) < shm->max_items)
         return true;
     do { /* the get side may move to another segment while we look */
         at = kini_load_acq(&shm->get_at);
@@ -27,7 +30,8 @@ static bool has_room(struct kin_queue *queue, struct kini_segment_shm *segment, 
         gets = kini_load(&from->count_base) + kini_load_acq(&from->head) - kini_load(&from->base);
     } while (kini_load_acq(&shm->get_at) != at);
     kini_store(&queue->head_seen, gets);
-    return puts - gets < shm->max_items;
+    uint64_t back = returned ? kini_queue_count_cells(self, shm, KINI_CELL_BACK) : 0;
+    return puts - gets + back < shm->max_items;
 }
 
 /* The cell of the tail is not free: -EAGAIN full, 0 try again. */
@@ -74,6 +78,26 @@ static int64_t publish(struct kini_self *self, struct kin_queue *queue, struct k
     return 0;
 }
 
+/* A full queue may be full of tombstones, which no consumer comes for when the queue has nothing to
+ * give: the producer itself passes over the one at the head. True if there was one. */
+static bool pass_tombstone(struct kini_self *self, struct kin_queue *queue)
+{
+    uint64_t at = kini_load_acq(&queue->shm->get_at);
+    struct kini_segment_shm *segment = kini_segment_of(queue->arena, at);
+    uint64_t h = kini_load_acq(&segment->head);
+    struct kini_cell_shm *cell = kini_cell(segment, h);
+    if (kini_load_acq(&cell->seq) != ((h + 1) | KINI_CELL_SKIP))
+        return false;
+    kini_intend(self, KINI_OP(KINI_OP_GET, kini_offset(queue->arena, segment)), h);
+    if (kini_cas(&segment->head, &h, h + 1)) {
+        kini_intent_won(self, h);
+        kini_store_sc(&cell->seq, h + segment->cap);
+        kini_waitq_wake(self, &queue->shm->putters, 1);
+    }
+    kini_intent_end(self);
+    return true;
+}
+
 int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
                       const struct kini_message *message)
 {
@@ -95,7 +119,7 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
         int64_t r = 0;
         if (!kini_cell_is_free(seq, t, kini_load(&segment->base), segment->cap))
             r = not_free(queue, segment, t, seq);
-        else if (shm->max_items != 0 && !has_room(queue, segment, t))
+        else if (shm->counts && !has_room(self, queue, segment, t))
             r = kini_load_acq(&segment->tail) == t ? -EAGAIN : 0;
         else if (kini_cas(&segment->tail, &t, t + 1)) {
             kini_intent_won(self, t);
@@ -104,7 +128,8 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
         }
         if (r != 0) {
             kini_intent_end(self);
-            return r;
+            if (kini_load(&shm->skips_made) == 0 || !pass_tombstone(self, queue))
+                return r;
         }
     }
 }

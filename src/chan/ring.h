@@ -72,6 +72,8 @@ int64_t kini_ring_finish_take(struct kini_self *self, struct kini_cell_shm *cell
                               struct kini_taker *taker);
 void kini_queue_object_destroy(struct kini_self *self, uint64_t offset, uint32_t tag);
 int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *queue);
+uint64_t kini_queue_count_cells(struct kini_self *self, struct kini_queue_shm *queue,
+                                uint64_t flag);
 uint64_t kini_queue_count(struct kini_self *self, struct kini_queue_shm *queue);
 
 /* --- intents -------------------------------------------------------------------------------- */
