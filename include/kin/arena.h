@@ -37,7 +37,7 @@ KIN_API KIN_NODISCARD int kin_arena_create(const struct kin_arena_opts *opts,
 KIN_API void kin_arena_detach(struct kin_arena *arena);
 
 /* Allocate bytes of shared memory, private to the calling process until it is given away; children
- * made later with fork see it at the same address. Aligned to 16 bytes, to 64 from 32 KiB on.
+ * made later with fork see it at the same address. Aligned to 16 bytes, to 128 from 32 KiB on.
  * The memory is not zeroed. It is freed by kin_block_free or when the calling process dies.
  * Errors: -EINVAL (no bytes), -ENOMEM, -EFBIG, -ENOSPC.
  * Safety: any thread | any process. */

@@ -30,14 +30,14 @@ struct kini_self {
     struct kin_arena *arena; /* NULL after the arena was detached */
     struct kini_thread_shm *shm;
     uint64_t cookie;
-    uint32_t index;                  /* of the thread record */
-    uint32_t slot;                   /* of the participant */
-    uint32_t locks;                  /* depth of the lock stack */
-    uint32_t idle_slices;            /* of the present wait */
-    uint32_t spin;                   /* how long spinning has paid lately: see sync/wait.c */
-    struct kini_self *next;          /* of this thread */
-    struct kini_self *next_in_arena; /* of this arena, under its mutex */
-    struct kini_class_cache classes[KINI_CLASSES];
+    uint32_t index;                   /* of the thread record */
+    uint32_t slot;                    /* of the participant */
+    uint32_t locks;                   /* depth of the lock stack */
+    uint32_t idle_slices;             /* of the present wait */
+    uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
+    struct kini_self *next;           /* of this thread */
+    struct kini_self *next_in_arena;  /* of this arena, under its mutex */
+    struct kini_class_cache *classes; /* KINI_CLASSES of them, made at the first allocation */
 };
 
 struct kin_arena {
@@ -103,6 +103,7 @@ int kini_enter_error(void);
 /* Free the record and the caches of a thread that ends, or all of the process at detach. */
 void kini_self_release(struct kini_self *self);
 void kini_self_forget(struct kini_self *self); /* free private memory only */
+void kini_self_forget_classes(struct kini_self *self);
 /* In the child of a fork: none of the parent's threads is here. */
 void kini_threads_after_fork(struct kin_arena *arena);
 

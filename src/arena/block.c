@@ -159,6 +159,11 @@ int kini_block_get(struct kini_self *self, uint64_t bytes, uint64_t *ret_off)
     uint64_t size = bytes + sizeof(struct kini_block_shm);
     if (size > KINI_SMALL_MAX || size < bytes)
         return get_large(self, bytes, true, ret_off);
+    if (kini_unlikely(self->classes == NULL)) {
+        self->classes = calloc(KINI_CLASSES, sizeof self->classes[0]);
+        if (self->classes == NULL)
+            return kini_fail(-ENOMEM, "no memory for a thread's lists of free blocks");
+    }
     uint32_t class = class_for((uint32_t)size);
     struct kini_class_cache *cache = &self->classes[class];
     if (kini_unlikely(cache->count == 0)) {
@@ -224,14 +229,14 @@ static void trim_if_many_free(struct kini_self *self, uint32_t class)
 
 void kini_block_caches_release(struct kini_self *self)
 {
-    for (uint32_t class = 0; class < KINI_CLASSES; class ++)
+    for (uint32_t class = 0; self->classes != NULL && class < KINI_CLASSES; class ++)
         if (self->classes[class].spans_count > 0)
             trim_class(self, class, true);
 }
 
 void kini_block_caches_trim(struct kini_self *self)
 {
-    for (uint32_t class = 0; class < KINI_CLASSES; class ++)
+    for (uint32_t class = 0; self->classes != NULL && class < KINI_CLASSES; class ++)
         if (self->classes[class].spans_count > 0)
             trim_class(self, class, false);
 }
@@ -241,8 +246,8 @@ static void put_small(struct kini_self *self, uint64_t off, struct kini_span_shm
 {
     /* rel: the owner that hands the block out again sees our last use of it */
     kini_store_rel(&kini_block_header(self->arena, off)->word, 0);
-    struct kini_class_cache *cache = &self->classes[class];
-    bool own = kini_load(&span->owner) == self->index;
+    bool own = self->classes != NULL && kini_load(&span->owner) == self->index;
+    struct kini_class_cache *cache = own ? &self->classes[class] : NULL;
     if (own && cache->count < KINI_CACHE_BLOCKS) {
         cache->free[cache->count++] = off;
         return;

@@ -11,7 +11,7 @@
  *   FREE --take run--> CLAIMED --headers written--> SMALL | LARGE --last user--> CLAIMED --> FREE
  *
  *   SMALL   unit: [hdr16|payload][hdr16|payload]…           block sizes 32 B … 32 KiB
- *   LARGE   unit: [48 unused|hdr16|payload ………………]          payload at +64
+ *   LARGE   unit: [112 unused|hdr16|payload ………………]         payload at +128
  *
  * BLOCK HEADER, 16 bytes before the payload: word, position.
  *   word = state 4 | unused 12 | owner slot 16 (bits 16-31) | tag 32 (bits 32-63)
@@ -72,7 +72,7 @@ struct kini_block_shm {
 };
 _Static_assert(sizeof(struct kini_block_shm) == 16, "block header");
 
-#define KINI_LARGE_PREFIX 64u
+#define KINI_LARGE_PREFIX 128u
 #define KINI_CLASSES      39u
 #define KINI_SMALL_MAX    32768u /* size of the largest small block, header included */
 

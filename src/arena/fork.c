@@ -129,6 +129,8 @@ int kini_rejoin(struct kin_arena *arena)
     if (parent_slot != 0 && KINI_STATE_GEN(state) == parent_generation &&
         KINI_STATE(state) == KINI_LIVE)
         kini_bitmap_copy(arena, parent_slot, slot);
+    kini_store(&arena->participants[slot].parent_pid,
+               kini_load(&arena->participants[parent_slot].pid));
     kini_participant_adopt(arena, slot, token);
     kini_threads_after_fork(arena);
     arena->children = NULL;

@@ -83,7 +83,8 @@ void kini_participant_adopt(struct kin_arena *arena, uint32_t slot, int token)
 {
     struct kini_participant_shm *p = &arena->participants[slot];
     struct kini_os_identity identity;
-    kini_os_identity_self(&identity);
+    /* who forked us, if it was a participant: fill_reserved() wrote it before we were */
+    kini_os_identity_self(&identity, (int32_t)kini_load(&p->parent_pid));
     kini_store(&p->pid_namespace, identity.pid_namespace);
     kini_store(&p->start_ticks, identity.start_ticks);
     kini_store(&p->pidfd_inode, identity.pidfd_inode);

@@ -48,10 +48,17 @@ static void make_key(void)
     pthread_key_create(&exit_key, thread_ends);
 }
 
+void kini_self_forget_classes(struct kini_self *self)
+{
+    for (uint32_t i = 0; self->classes != NULL && i < KINI_CLASSES; i++)
+        free(self->classes[i].spans);
+    free(self->classes);
+    self->classes = NULL;
+}
+
 void kini_self_forget(struct kini_self *self)
 {
-    for (uint32_t i = 0; i < KINI_CLASSES; i++)
-        free(self->classes[i].spans);
+    kini_self_forget_classes(self);
     free(self);
 }
 

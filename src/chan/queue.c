@@ -47,7 +47,7 @@ static void init_shared(struct kini_queue_shm *shm, const struct kin_queue_opts 
 static int build(struct kini_self *self, struct kin_queue *queue, const struct kin_queue_opts *opts)
 {
     uint64_t offset;
-    int r = kini_block_get(self, sizeof(struct kini_queue_shm) + 128, &offset);
+    int r = kini_block_get(self, sizeof(struct kini_queue_shm), &offset);
     if (r < 0)
         return r;
     struct kini_queue_shm *shm = kini_at(self->arena, offset);

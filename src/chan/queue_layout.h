@@ -92,6 +92,7 @@ enum kini_queue_journal { KINI_QUEUE_LINK = 1 }; /* arg: segment, new segment, 1
 #define KINI_AT_UNIT(word)           ((uint32_t)(word))
 #define KINI_AT_TURNS(word)          ((uint32_t)((word) >> 32))
 
+/* In a block of any alignment: what is to lie apart is 128 bytes apart. */
 struct kini_queue_shm {
     uint32_t tag; /* object number and generation; const after create, like the next */
     uint32_t stride;
@@ -99,7 +100,7 @@ struct kini_queue_shm {
     uint64_t max_items; /* 0: unbounded */
     uint32_t grows;     /* 0: one ring of at least max_items cells for ever */
     uint32_t counts;    /* 1: max_items is kept by counting; 0: no bound, or the ring is it */
-    uint64_t reserved[11];
+    uint64_t reserved[12];
     kini_a64 put_at, get_at; /* KINI_AT_SEGMENT: hints that only move forward */
     kini_a64 back_made;      /* cells ever marked BACK; raised after the mark */
     kini_a64 back_seen;      /* back_made when a search last found none: equal = nothing to do */
@@ -108,9 +109,12 @@ struct kini_queue_shm {
     uint32_t reserved1;
     kini_a64 all_segments; /* offset of the newest. W: holder of grow */
     uint64_t reserved2[9];
-    _Alignas(128) struct kini_ilock_shm grow;
-    _Alignas(128) struct kini_waitq_shm getters;
+    struct kini_ilock_shm grow;
+    uint64_t reserved3[8];
+    struct kini_waitq_shm getters;
     struct kini_waitq_shm putters;
 };
+
+_Static_assert(sizeof(struct kini_queue_shm) == 640, "queue header");
 
 #endif

@@ -60,8 +60,9 @@ struct kini_os_identity {
     int32_t pid;
 };
 
-/* The calling process. Fields that cannot be read are 0. */
-void kini_os_identity_self(struct kini_os_identity *ret_identity);
+/* The calling process. Fields that cannot be read are 0. parent_pid: 0, or the pid of the process
+ * that forked this one just now, which saves asking for what it has in common with it. */
+void kini_os_identity_self(struct kini_os_identity *ret_identity, int32_t parent_pid);
 
 enum kini_os_life { KINI_OS_ALIVE, KINI_OS_DEAD, KINI_OS_UNKNOWN };
 
@@ -85,6 +86,7 @@ int kini_os_pidfd_collect(int pidfd, int *ret_status);
 /* Wait until fd is readable. 0, -ETIMEDOUT or -EINTR. */
 int kini_os_wait_readable(int fd, kin_deadline deadline);
 void kini_os_close(int fd);
+int kini_os_duplicate(int fd); /* close-on-exec */
 /* How many processors the calling process may use (affinity), at least 1. */
 uint32_t kini_os_cpu_count(void);
 /* The "life line": a pipe that nobody writes to. The parent keeps *ret_keep; children that close

@@ -230,7 +230,7 @@ int kin_process_start(struct kin_arena *arena, kin_process_fn fn, void *arg,
         return r;
     /* Keeps a place for the child's descriptor: to find out afterwards that there is none would
      * mean to kill a child that runs already. */
-    int place = kini_os_pidfd_open(getpid());
+    int place = kini_os_duplicate(arena->fd);
     if (place < 0)
         return kini_fail(place, "no file descriptor for the child (RLIMIT_NOFILE)");
     struct kin_process *process = new_process(arena, &opts);

@@ -101,20 +101,31 @@ static uint64_t pidfd_inode(int pidfd)
 
 static _Atomic uint64_t own_namespace; /* 0: not read yet */
 
-void kini_os_identity_self(struct kini_os_identity *ret_identity)
+/* A child sees its parent's pid as its parent saw it only in the same pid namespace; from outside
+ * of its own it sees 0. */
+static uint64_t pid_namespace(int32_t parent_pid)
+{
+    uint64_t known = kini_load(&own_namespace);
+    if (parent_pid == 0 || known == 0 || (int32_t)getppid() != parent_pid)
+        known = inode_of_path("/proc/self/ns/pid");
+    kini_store(&own_namespace, known);
+    return known;
+}
+
+void kini_os_identity_self(struct kini_os_identity *ret_identity, int32_t parent_pid)
 {
     memset(ret_identity, 0, sizeof *ret_identity);
     ret_identity->pid = (int32_t)getpid();
-    ret_identity->pid_namespace = inode_of_path("/proc/self/ns/pid");
-    kini_store(&own_namespace, ret_identity->pid_namespace); /* a fork may have changed it */
-    char state;
-    uint64_t flags = 0;
-    read_stat("/proc/self/stat", &state, &flags, &ret_identity->start_ticks);
+    ret_identity->pid_namespace = pid_namespace(parent_pid);
     int pidfd = kini_os_pidfd_open(ret_identity->pid);
     if (pidfd >= 0) {
         ret_identity->pidfd_inode = pidfd_inode(pidfd);
         close(pidfd);
     }
+    char state;
+    uint64_t flags = 0;
+    if (ret_identity->pidfd_inode == 0) /* unique for ever where it exists; else by time of birth */
+        read_stat("/proc/self/stat", &state, &flags, &ret_identity->start_ticks);
 }
 
 /* 1 when every task is past its last instruction in user mode. A task may have been created just

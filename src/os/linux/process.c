@@ -57,6 +57,12 @@ int kini_os_wait_readable(int fd, kin_deadline deadline)
     return r > 0 ? 0 : r == 0 ? -ETIMEDOUT : -errno;
 }
 
+int kini_os_duplicate(int fd)
+{
+    int r = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return r < 0 ? -errno : r;
+}
+
 void kini_os_close(int fd)
 {
     if (fd >= 0)
