@@ -34,6 +34,7 @@ struct kini_self {
     uint32_t slot;                    /* of the participant */
     uint32_t locks;                   /* depth of the lock stack */
     uint32_t idle_slices;             /* of the present wait */
+    uint32_t spins;                   /* waits that began */
     uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
     struct kini_self *next;           /* of this thread */
     struct kini_self *next_in_arena;  /* of this arena, under its mutex */
@@ -58,6 +59,7 @@ struct kin_arena {
     kini_a32 reaping;      /* a thread of this process is reaping: our descriptor holds the byte */
     pthread_mutex_t mutex; /* private: selves, fork, children. Outermost of all locks */
     struct kini_self *selves;
+    uint32_t epoch;      /* raised when we joined behind a fork that no handler saw */
     uint32_t child_slot; /* between the prepare and parent/child handlers of a fork */
     int child_token;
     void *children; /* of the process layer, which frees them at detach */
@@ -122,6 +124,10 @@ void kini_arena_leave(struct kin_arena *arena);
 
 /* --- table.c: memory behind the tables ------------------------------------------------------ */
 
+/* Whether fd is still the arena's memory: a program may have closed it behind our back (closefrom),
+ * and the number be that of another file by now. */
+bool kini_arena_has(const struct kin_arena *arena, int fd);
+int kini_arena_commit(struct kin_arena *arena, uint64_t offset, uint64_t bytes);
 /* Make [0, bytes) of a table usable. *committed only grows. */
 int kini_table_commit(struct kin_arena *arena, uint64_t table_off, kini_a64 *committed,
                       uint64_t bytes, uint64_t limit);
@@ -162,6 +168,8 @@ int kini_object_create(struct kini_self *self, uint32_t type, uint64_t offset, c
 void kini_object_drop(struct kini_self *self, uint32_t id);
 void kini_objects_drop_all(struct kini_self *self, uint32_t slot);
 void kini_objects_finish_dying(struct kini_self *self, uint32_t slot);
+/* Whether this participant still holds the object: after a rejoin. */
+bool kini_object_is_held(struct kini_self *self, uint32_t id, uint32_t tag);
 void kini_bitmap_copy(struct kin_arena *arena, uint32_t from, uint32_t to);
 static inline uint32_t kini_object_tag(uint32_t id, uint32_t gen)
 {

@@ -191,6 +191,7 @@ struct kini_super_shm {
     kini_a32 free_hint;             /* hint: no free unit below this one */
     kini_a32 orphan_spans;          /* hint: spans whose owning thread ended */
     _Alignas(128) kini_a64 watcher; /* thread index 16 | deadline in ms 48; hint */
+    kini_a64 looked_ms;             /* when somebody last looked at all participants; hint */
     kini_a64 deaths;
     kini_a64 death_seq; /* bumped after each reaping */
     kini_a64 wait_tickets;

@@ -24,10 +24,24 @@ uint64_t kini_new_cookie(void)
     return (uint64_t)getpid() << 32 | (uint64_t)(kini_add(&serial, 1) + 1);
 }
 
+/* A program that only forks and never waits in kin has nobody who looks after the dead: before the
+ * tables are full of them, it is us. */
+static void make_room(struct kin_arena *arena)
+{
+    uint32_t used = 0, high = kini_load(&arena->super->participants_high);
+    if (kini_load(arena->guard) == 0 || high < KINI_PARTICIPANTS_MAX / 2)
+        return;
+    for (uint32_t slot = 1; slot < high; slot++)
+        used += KINI_STATE(kini_load(&arena->participants[slot].state)) != KINI_FREE;
+    if (used > KINI_PARTICIPANTS_MAX / 2)
+        kini_reap_all(arena, true);
+}
+
 static void prepare(void)
 {
     pthread_mutex_lock(&all_mutex);
     for (struct kin_arena *a = all; a != NULL; a = a->next) {
+        make_room(a);
         pthread_mutex_lock(&a->mutex);
         a->child_slot = 0;
         /* A fork cannot be refused here. Without a slot the child registers at its first use, and
@@ -134,6 +148,7 @@ int kini_rejoin(struct kin_arena *arena)
     kini_participant_adopt(arena, slot, token);
     kini_threads_after_fork(arena);
     arena->children = NULL;
+    arena->epoch++; /* handles are to be looked at again: the parent may have dropped some */
     kini_store(arena->guard, kini_new_cookie());
     return 0;
 }

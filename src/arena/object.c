@@ -64,6 +64,9 @@ int kini_object_create(struct kini_self *self, uint32_t type, uint64_t offset, c
     int r = kini_name_copy(field, name);
     if (r < 0)
         return r;
+    /* The mutex: a fork of another thread must not copy our holds just before this one and leave
+     * its child with a handle that it does not hold. */
+    pthread_mutex_lock(&arena->mutex);
     kini_ilock_lock(self, &arena->super->object_lock);
     r = find_free(arena, ret_id);
     if (r == 0) {
@@ -75,6 +78,7 @@ int kini_object_create(struct kini_self *self, uint32_t type, uint64_t offset, c
         kini_store_sc(&object->state, KINI_OBJECT_WORD(*ret_gen, 0, type, KINI_OBJECT_LIVE));
     }
     kini_ilock_unlock(self, &arena->super->object_lock);
+    pthread_mutex_unlock(&arena->mutex);
     return r;
 }
 
@@ -95,8 +99,22 @@ static void destroy_if_unheld(struct kini_self *self, uint32_t id)
         return;
     uint64_t dying = KINI_OBJECT_WORD(KINI_OBJECT_GEN(state), self->slot, KINI_OBJECT_TYPE(state),
                                       KINI_OBJECT_DYING);
-    if (kini_cas_sc(&object->state, &state, dying))
+    if (!kini_cas_sc(&object->state, &state, dying))
+        return;
+    /* A rejoining child may have taken hold after our look: it sets its bit, then looks at the
+     * state; we set the state, then look at the bits. */
+    if (anybody_holds(self->arena, id))
+        kini_store_sc(&object->state, state);
+    else
         destroy(self, id, dying);
+}
+
+bool kini_object_is_held(struct kini_self *self, uint32_t id, uint32_t tag)
+{
+    uint64_t state = kini_load_sc(&self->arena->objects[id].state);
+    return (kini_load_sc(bit_word(self->arena, self->slot, id)) >> (id % 64) & 1) &&
+           KINI_OBJECT_STATE(state) == KINI_OBJECT_LIVE &&
+           kini_object_tag(id, KINI_OBJECT_GEN(state)) == tag;
 }
 
 void kini_object_drop(struct kini_self *self, uint32_t id)

@@ -60,6 +60,8 @@ static bool try_slot(struct kin_arena *arena, uint32_t slot, int token)
 
 int kini_participant_reserve(struct kin_arena *arena, uint32_t *ret_slot, int *ret_token)
 {
+    if (!kini_arena_has(arena, arena->fd))
+        return kini_fail(-EBADF, "the program closed the arena's file descriptor");
     int token = kini_os_reopen(arena->fd);
     if (token < 0)
         return kini_fail(token, "no file descriptor left for a participant (RLIMIT_NOFILE)");
@@ -99,6 +101,8 @@ void kini_participant_adopt(struct kin_arena *arena, uint32_t slot, int token)
 
 static enum kini_os_life life_by_token(struct kin_arena *arena, uint32_t slot)
 {
+    if (!kini_arena_has(arena, arena->token_fd))
+        return KINI_OS_UNKNOWN;
     int locked = kini_os_byte_locked(arena->token_fd, slot);
     return locked == 0 ? KINI_OS_DEAD : locked > 0 ? KINI_OS_ALIVE : KINI_OS_UNKNOWN;
 }
@@ -120,6 +124,8 @@ enum kini_os_life kini_participant_life(struct kin_arena *arena, uint32_t slot, 
     if (state == KINI_RESERVED || identity.pid == 0)
         return life_by_token(arena, slot);
     enum kini_os_life life = kini_os_identity_life(&identity, quick);
+    if (life == KINI_OS_CANNOT_ASK)
+        return KINI_OS_UNKNOWN;
     if (life == KINI_OS_UNKNOWN)
         return life_by_token(arena, slot);
     /* After exec the process lives on under the same identity, but not in the arena: its token

@@ -107,7 +107,8 @@ int kini_reap(struct kin_arena *arena, uint32_t slot)
     if (self == NULL || slot == self->slot || !kini_cas(&arena->reaping, &idle, 1))
         return 0;
     int r = 0;
-    if (kini_os_byte_lock(arena->token_fd, KINI_REAP_BYTE + slot) == 0) {
+    if (kini_arena_has(arena, arena->token_fd) &&
+        kini_os_byte_lock(arena->token_fd, KINI_REAP_BYTE + slot) == 0) {
         r = reap_locked(self, slot);
         kini_os_byte_unlock(arena->token_fd, KINI_REAP_BYTE + slot);
     }

@@ -41,7 +41,7 @@ static uint32_t find_run(struct kin_arena *arena, uint32_t count)
         if (unit % 64 == 0 && word == ~0ull) {
             run = 0;
             unit += 64;
-        } else if (unit % 64 == 0 && word == 0 && run + 64 <= count) {
+        } else if (unit % 64 == 0 && word == 0 && run + 64 <= count && unit + 64 <= end) {
             run += 64;
             unit += 64;
         } else {
@@ -123,8 +123,8 @@ int kini_span_commit(struct kin_arena *arena, uint32_t unit, uint32_t count)
         while (unit < end && !bit_get(arena->commit_map, unit))
             unit++;
         if (unit > from) {
-            int r = kini_os_memory_commit(arena->fd, kini_unit_offset(arena, from),
-                                          (uint64_t)(unit - from) * KINI_UNIT_BYTES);
+            int r = kini_arena_commit(arena, kini_unit_offset(arena, from),
+                                      (uint64_t)(unit - from) * KINI_UNIT_BYTES);
             if (r < 0)
                 return r;
             bits_change(arena->commit_map, from, unit - from, true);
@@ -157,7 +157,7 @@ void kini_span_give_back(struct kin_arena *arena, uint32_t first, uint32_t count
 {
     bits_change(arena->commit_map, first, count, false); /* before the memory goes */
     kini_compiler_barrier();
-    kini_os_memory_release(arena->fd, kini_unit_offset(arena, first),
+    kini_os_memory_release(kini_at(arena, kini_unit_offset(arena, first)),
                            (uint64_t)count * KINI_UNIT_BYTES);
 }
 

@@ -70,7 +70,7 @@ static int build(struct kini_self *self, struct kin_queue *queue, const struct k
         kini_block_put(self, offset);
         return r;
     }
-    shm->tag = kini_object_tag(queue->id, gen);
+    queue->tag = shm->tag = kini_object_tag(queue->id, gen);
     kini_block_give(self, kini_offset(self->arena, first), shm->tag);
     kini_block_give(self, offset, shm->tag);
     queue->shm = shm;
@@ -91,6 +91,7 @@ int kin_queue_create(struct kin_arena *arena, const struct kin_queue_opts *given
     if (queue == NULL)
         return kini_fail(-ENOMEM, "no memory for a queue handle");
     queue->arena = arena;
+    queue->epoch = arena->epoch;
     r = build(self, queue, &opts);
     if (r < 0) {
         free(queue);
@@ -100,11 +101,29 @@ int kin_queue_create(struct kin_arena *arena, const struct kin_queue_opts *given
     return 0;
 }
 
+/* The calling thread, if the handle is good. A child that no fork handler saw may have handles of
+ * queues that were destroyed before it joined. */
+static inline struct kini_self *enter(struct kin_queue *queue, int *ret_error)
+{
+    struct kini_self *self = kini_enter(queue->arena);
+    if (kini_unlikely(self == NULL)) {
+        *ret_error = kini_enter_error();
+    } else if (kini_unlikely(queue->epoch != queue->arena->epoch)) {
+        if (!kini_object_is_held(self, queue->id, queue->tag)) {
+            *ret_error = kini_fail(-ESTALE, "the queue was gone before this process joined");
+            return NULL;
+        }
+        queue->epoch = queue->arena->epoch;
+    }
+    return self;
+}
+
 void kin_queue_destroy(struct kin_queue *queue)
 {
     if (queue == NULL)
         return;
-    struct kini_self *self = kini_enter(queue->arena);
+    int error;
+    struct kini_self *self = enter(queue, &error);
     if (self != NULL) {
         /* the mutex keeps a fork from copying our holds in the middle */
         pthread_mutex_lock(&queue->arena->mutex);
@@ -150,11 +169,12 @@ static int make_message(struct kini_self *self, struct kin_queue *queue, const v
 static int put(struct kin_queue *queue, const void *data, size_t bytes, kin_deadline deadline,
                bool wait)
 {
-    struct kini_self *self = kini_enter(queue->arena);
+    int r;
+    struct kini_self *self = enter(queue, &r);
     if (kini_unlikely(self == NULL))
-        return kini_enter_error();
+        return r;
     struct put_call call = {.queue = queue};
-    int r = make_message(self, queue, data, bytes, &call.message);
+    r = make_message(self, queue, data, bytes, &call.message);
     if (kini_unlikely(r < 0))
         return r;
     int64_t result = kini_ring_put(self, queue, &call.message);
@@ -191,9 +211,10 @@ static int64_t attempt_get(struct kini_self *self, void *arg)
 static int64_t get(struct kin_queue *queue, void *buffer, size_t capacity, kin_deadline deadline,
                    bool wait)
 {
-    struct kini_self *self = kini_enter(queue->arena);
+    int error;
+    struct kini_self *self = enter(queue, &error);
     if (kini_unlikely(self == NULL))
-        return kini_enter_error();
+        return error;
     struct get_call call = {.queue = queue, .taker = {.buffer = buffer, .capacity = capacity}};
     int64_t r = kini_ring_get(self, queue, &call.taker);
     if (kini_unlikely(r == -EAGAIN && wait))
@@ -237,9 +258,10 @@ int64_t kin_queue_get_alloc(struct kin_queue *queue, void **ret_data, kin_deadli
 
 int64_t kin_queue_next_bytes(struct kin_queue *queue)
 {
-    struct kini_self *self = kini_enter(queue->arena);
+    int error;
+    struct kini_self *self = enter(queue, &error);
     if (self == NULL)
-        return kini_enter_error();
+        return error;
     return kini_queue_peek_bytes(self, queue->shm);
 }
 
@@ -265,9 +287,10 @@ static void close_tail(struct kini_self *self, struct kini_queue_shm *shm)
 
 int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when)
 {
-    struct kini_self *self = kini_enter(queue->arena);
+    int error;
+    struct kini_self *self = enter(queue, &error);
     if (self == NULL)
-        return kini_enter_error();
+        return error;
     struct kini_queue_shm *shm = queue->shm;
     kini_ilock_lock(self, &shm->grow); /* nobody links a segment from here on */
     kini_or(&shm->flags, when == KIN_AT_ONCE ? KINI_QUEUE_SHUT | KINI_QUEUE_DROP : KINI_QUEUE_SHUT);
@@ -283,9 +306,10 @@ int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when)
 
 int64_t kin_queue_size(struct kin_queue *queue)
 {
-    struct kini_self *self = kini_enter(queue->arena);
+    int error;
+    struct kini_self *self = enter(queue, &error);
     if (self == NULL)
-        return kini_enter_error();
+        return error;
     return (int64_t)kini_queue_count(self, queue->shm);
 }
 

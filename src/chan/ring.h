@@ -11,7 +11,8 @@
 struct kin_queue {
     struct kin_arena *arena;
     struct kini_queue_shm *shm;
-    uint32_t id;
+    uint32_t id, tag;
+    uint32_t epoch;     /* of the arena when the handle was last known to be good */
     kini_a64 head_seen; /* private: some earlier value of the head, to leave its line alone */
 };
 

@@ -25,8 +25,8 @@ void kini_os_memory_unmap(void *base, uint64_t bytes);
 /* Put memory behind [offset, offset+bytes), growing the file: -ENOSPC, -ENOMEM, -EFBIG, never a
  * signal later. What is there stays. Idempotent. */
 int kini_os_memory_commit(int fd, uint64_t offset, uint64_t bytes);
-/* Give the memory of [offset, offset+bytes) back; it reads as zero afterwards. */
-int kini_os_memory_release(int fd, uint64_t offset, uint64_t bytes);
+/* Give the memory behind [at, at+bytes) of the mapping back; it reads as zero afterwards. */
+int kini_os_memory_release(void *at, uint64_t bytes);
 /* Memory behind the file now, in bytes. */
 int kini_os_memory_used(int fd, uint64_t *ret_bytes);
 /* A page that reads as zero in a child made by any kind of fork. NULL: no memory. */
@@ -64,15 +64,16 @@ struct kini_os_identity {
  * that forked this one just now, which saves asking for what it has in common with it. */
 void kini_os_identity_self(struct kini_os_identity *ret_identity, int32_t parent_pid);
 
-enum kini_os_life { KINI_OS_ALIVE, KINI_OS_DEAD, KINI_OS_UNKNOWN };
+enum kini_os_life { KINI_OS_ALIVE, KINI_OS_DEAD, KINI_OS_UNKNOWN, KINI_OS_CANNOT_ASK };
 
 /* Whether that very process can still execute an instruction, by facts of the kernel alone.
  * quick asks one question (a few hundred ns); otherwise every task's state is read, which tells
- * early, while a large process is still being torn down. UNKNOWN: another pid namespace, or no
- * way to ask. */
+ * early, while a large process is still being torn down. UNKNOWN: it is of another pid namespace.
+ * CANNOT_ASK: no descriptor left to ask with. */
 enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity, bool quick);
 /* 1 when the process maps the file with that inode, 0 when not, negative when it cannot be read. */
 int kini_os_maps_inode(int32_t pid, uint64_t inode);
+/* The inode of an open file, 0 when it cannot be told. */
 uint64_t kini_os_inode(int fd);
 int32_t kini_os_tid(void);
 

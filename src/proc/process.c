@@ -150,6 +150,8 @@ static pid_t fork_child(struct kin_arena *arena, uint32_t daemon, struct kini_fo
     int error = errno;
     *ret_call = kini_fork_call;
     kini_fork_call.arena = NULL;
+    if (pid < 0 && ret_call->slot != 0)
+        kini_reap(arena, ret_call->slot); /* nobody will come for it */
     if (pid < 0)
         return kini_fail(-error, "fork failed: %s",
                          error == EAGAIN ? "too many processes (RLIMIT_NPROC, pids limit)"

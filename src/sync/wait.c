@@ -207,7 +207,9 @@ static int64_t spin(struct kini_self *self, kini_attempt_fn attempt, void *arg)
 static bool sleep_once(struct kini_self *self, kin_deadline deadline)
 {
     struct kini_thread_shm *me = self->shm;
-    kin_deadline slice = kini_watch_slice(self, kin_now_ns());
+    int64_t now = kin_now_ns();
+    kini_watch_if_overdue(self, now);
+    kin_deadline slice = kini_watch_slice(self, now);
     bool last = deadline <= slice;
     if (kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN)
         return false;
@@ -257,6 +259,8 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
     if (deadline == KIN_NOW)
         return -ETIMEDOUT;
     r = spin(self, attempt, arg);
+    if (++self->spins % 256 == 0)
+        kini_watch_if_overdue(self, kin_now_ns());
     if (r != -EAGAIN)
         return r;
     int vforked = kini_refuse_vfork(self);

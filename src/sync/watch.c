@@ -8,6 +8,7 @@
 #define LOOK_MS      25
 #define LOOK_US_EACH 1500
 #define REST_MS      200
+#define OVERDUE_MS   100
 
 static uint64_t claim(uint32_t index, uint64_t until_ms)
 {
@@ -32,8 +33,21 @@ kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns)
 
 void kini_watch_look(struct kini_self *self)
 {
-    if (kini_load(&self->arena->super->watcher) >> 48 == self->index)
+    struct kini_super_shm *super = self->arena->super;
+    uint64_t now_ms = (uint64_t)kin_now_ns() / 1000000, looked = kini_load(&super->looked_ms);
+    bool overdue = now_ms - looked >= OVERDUE_MS + kini_load(&super->participants_high);
+    if (!overdue && kini_load(&super->watcher) >> 48 != self->index)
+        return;
+    if (kini_cas(&super->looked_ms, &looked, now_ms)) /* one of those who come at once */
         kini_reap_all(self->arena, true);
+}
+
+void kini_watch_if_overdue(struct kini_self *self, int64_t now_ns)
+{
+    struct kini_super_shm *super = self->arena->super;
+    uint64_t now_ms = (uint64_t)now_ns / 1000000;
+    if (now_ms - kini_load(&super->looked_ms) >= OVERDUE_MS + kini_load(&super->participants_high))
+        kini_watch_look(self);
 }
 
 void kini_watch_leave(struct kini_self *self)

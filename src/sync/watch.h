@@ -9,6 +9,9 @@
 kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns);
 /* At the end of a slice: reap whoever died, if we are the watcher. */
 void kini_watch_look(struct kini_self *self);
+/* The watcher may be served so often that its slices never end: whoever is about to wait looks when
+ * nobody has for a while. */
+void kini_watch_if_overdue(struct kini_self *self, int64_t now_ns);
 /* Give the role back: before going on with something else. */
 void kini_watch_leave(struct kini_self *self);
 

@@ -24,9 +24,15 @@ int kini_worker_start(struct kin_pool *pool, uint32_t place)
     return r;
 }
 
-static void describe_death(struct kini_task_shm *task, uint64_t item, int exitcode, pid_t pid)
+static void describe_death(struct kin_pool *pool, struct kini_task_shm *task, uint64_t item,
+                           int exitcode, pid_t pid)
 {
-    if (task->failed == UINT64_MAX) {
+    if (task->failed == UINT64_MAX && pool->state == KINI_POOL_TERMINATED) {
+        snprintf(task->message, sizeof task->message, "the pool was terminated");
+        task->failed = item;
+        task->failed_pid = pid;
+        task->failed_status = -ECANCELED;
+    } else if (task->failed == UINT64_MAX) {
         if (exitcode < 0)
             snprintf(task->message, sizeof task->message,
                      "worker %d was killed by signal %d (%s) while it ran item %llu", pid,
@@ -69,25 +75,31 @@ static void after_death(struct kin_pool *pool, struct kini_self *self, uint32_t 
     drop_result(pool, self, task);
     uint32_t tries = kini_load(&task->tries);
     uint64_t next = kini_load(&task->next);
-    if (job != NULL && next < task->count && tries < job->opts.retries_count) {
+    if (job != NULL && next < task->count && tries < job->opts.retries_count &&
+        pool->state != KINI_POOL_TERMINATED) {
         kini_store(&task->tries, tries + 1);
         job->progress.retried_count++;
         kini_entry_submit(job, index);
         return;
     }
     if (next < task->count) {
-        describe_death(task, task->first + next, exitcode, pid);
-        task->status = -EOWNERDEAD;
+        int status = pool->state == KINI_POOL_TERMINATED ? -ECANCELED : -EOWNERDEAD;
+        describe_death(pool, task, task->first + next, exitcode, pid);
+        task->status = status;
         if (!task->is_stream)
-            kini_chunk_of(pool->arena, task).statuses[next] = -EOWNERDEAD;
+            kini_chunk_of(pool->arena, task).statuses[next] = status;
         if (!task->is_stream)
             kini_store(&task->tries, 0); /* of the next item */
         kini_store(&task->next, next + 1);
     }
-    if (job != NULL && !task->is_stream && next + 1 < task->count)
+    if (job != NULL && !task->is_stream && next + 1 < task->count) {
         kini_entry_submit(job, index);
-    else
-        kini_entry_finish(pool, index);
+        return;
+    }
+    /* nobody runs it any more, whoever looks at the word later */
+    uint32_t serial = KINI_TASK_SERIAL(kini_load(&task->state));
+    kini_store(&task->state, KINI_TASK_WORD(serial, 0, 0, KINI_TASK_DONE));
+    kini_entry_finish(pool, index);
 }
 
 static void give_tasks_on(struct kin_pool *pool, uint32_t place, int exitcode, pid_t pid)

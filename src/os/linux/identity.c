@@ -139,8 +139,8 @@ static int all_tasks_exiting(int32_t pid)
         before = now;
         now = 0;
         DIR *dir = opendir(path);
-        if (dir == NULL)
-            return errno == ENOENT ? 1 : 0;
+        if (dir == NULL) /* no /proc here, or not to be seen: that says nothing */
+            return 0;
         for (struct dirent *e; (e = readdir(dir)) != NULL;) {
             if (e->d_name[0] < '0' || e->d_name[0] > '9')
                 continue;
@@ -148,7 +148,9 @@ static int all_tasks_exiting(int32_t pid)
             snprintf(stat_path, sizeof stat_path, "/proc/%d/task/%.16s/stat", pid, e->d_name);
             char state = 'R';
             uint64_t flags = 0, start = 0;
-            if (read_stat(stat_path, &state, &flags, &start) == 0 && !(flags & PF_EXITING)) {
+            int r = read_stat(stat_path, &state, &flags, &start);
+            bool gone = r == -ENOENT || r == -ESRCH;
+            if (!gone && (r < 0 || !(flags & PF_EXITING))) {
                 closedir(dir);
                 return 0;
             }
@@ -183,8 +185,8 @@ enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity,
     int pidfd = kini_os_pidfd_open(identity->pid);
     if (pidfd == -ESRCH)
         return KINI_OS_DEAD;
-    if (pidfd < 0) /* no descriptor left: the task list still answers */
-        return all_tasks_exiting(identity->pid) == 1 ? KINI_OS_DEAD : KINI_OS_UNKNOWN;
+    if (pidfd < 0) /* no descriptor left */
+        return KINI_OS_CANNOT_ASK;
     enum kini_os_life life = KINI_OS_ALIVE;
     struct pollfd p = {.fd = pidfd, .events = POLLIN};
     if (poll(&p, 1, 0) > 0 || !same_process(pidfd, identity))

@@ -77,7 +77,7 @@ void kini_os_memory_unmap(void *base, uint64_t bytes)
 
 /* RLIMIT_FSIZE holds for memory files too, and the kernel sends SIGXFSZ, which kills by default:
  * block it around the call and take it back if it came. */
-static int allocate_without_signal(int fd, int mode, uint64_t offset, uint64_t bytes)
+static int allocate_without_signal(int fd, uint64_t offset, uint64_t bytes)
 {
     sigset_t only, before, pending;
     sigemptyset(&only);
@@ -86,7 +86,7 @@ static int allocate_without_signal(int fd, int mode, uint64_t offset, uint64_t b
     pthread_sigmask(SIG_BLOCK, &only, &before);
     int result;
     do {
-        result = fallocate(fd, mode, (off_t)offset, (off_t)bytes) < 0 ? -errno : 0;
+        result = fallocate(fd, 0, (off_t)offset, (off_t)bytes) < 0 ? -errno : 0;
     } while (result == -EINTR);
     if (result == -EFBIG && !sigismember(&pending, SIGXFSZ)) {
         const struct timespec none = {0, 0};
@@ -98,7 +98,7 @@ static int allocate_without_signal(int fd, int mode, uint64_t offset, uint64_t b
 
 int kini_os_memory_commit(int fd, uint64_t offset, uint64_t bytes)
 {
-    int result = allocate_without_signal(fd, 0, offset, bytes);
+    int result = allocate_without_signal(fd, offset, bytes);
     if (result == 0)
         return 0;
     const char *limit = result == -EFBIG    ? "file size limit (RLIMIT_FSIZE)"
@@ -109,10 +109,14 @@ int kini_os_memory_commit(int fd, uint64_t offset, uint64_t bytes)
                      (unsigned long long)bytes, (unsigned long long)(offset + bytes), limit);
 }
 
-int kini_os_memory_release(int fd, uint64_t offset, uint64_t bytes)
+/* Through the mapping, not the descriptor: should the program have closed that behind our back, the
+ * number may be that of a file of its own by now. */
+int kini_os_memory_release(void *at, uint64_t bytes)
 {
-    const int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
-    return allocate_without_signal(fd, mode, offset, bytes);
+    int saved = errno;
+    int r = madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
+    errno = saved;
+    return r;
 }
 
 int kini_os_memory_used(int fd, uint64_t *ret_bytes)
