@@ -63,8 +63,10 @@ struct kin_arena {
     uint32_t child_slot; /* between the prepare and parent/child handlers of a fork */
     int child_token;
     void *children; /* of the process layer, which frees them at detach */
-    void (*free_children)(struct kin_arena *arena);
+    void (*leave_children)(struct kin_arena *arena);
+    void (*close_siblings)(struct kin_arena *arena);
     int lifeline_keep, lifeline_watch;
+    int lifeline_bound;     /* a daemon's own end: the kernel kills us when it hangs up */
     struct kin_arena *next; /* of all arenas in this process */
 };
 
@@ -182,8 +184,9 @@ typedef void (*kini_repair_fn)(struct kini_self *self, struct kini_ilock_shm *lo
 extern const kini_repair_fn kini_repairs[KINI_ILOCK_KINDS];
 
 struct kini_type_ops {
-    /* Make all blocks of the object private to the caller, then free them: idempotent. */
-    void (*destroy)(struct kini_self *self, uint64_t offset, uint32_t tag);
+    /* Free what belongs to the object, save the block at offset itself. May be called again after a
+     * destroyer died in the middle. */
+    void (*destroy)(struct kini_self *self, uint64_t offset);
     /* A holder of the object died (it may hold more than its bit). NULL: nothing to do. */
     void (*holder_died)(struct kini_self *self, uint64_t offset, uint32_t slot);
 };

@@ -117,6 +117,7 @@ static void release_private(struct kin_arena *arena)
     kini_os_close(arena->token_fd);
     kini_os_close(arena->lifeline_keep);
     kini_os_close(arena->lifeline_watch);
+    kini_os_close(arena->lifeline_bound);
     if (arena->guard != NULL)
         kini_os_guard_page_free(arena->guard);
     pthread_mutex_destroy(&arena->mutex);
@@ -155,7 +156,8 @@ int kin_arena_create(const struct kin_arena_opts *given, struct kin_arena **ret_
     struct kin_arena *arena = calloc(1, sizeof *arena);
     if (arena == NULL)
         return kini_fail(-ENOMEM, "no memory for the arena handle");
-    arena->fd = arena->token_fd = arena->lifeline_keep = arena->lifeline_watch = -1;
+    arena->fd = arena->token_fd = arena->lifeline_keep = arena->lifeline_watch =
+        arena->lifeline_bound = -1;
     pthread_mutex_init(&arena->mutex, NULL);
     r = open_memory(arena, &opts);
     if (r == 0)
@@ -202,8 +204,8 @@ void kin_arena_detach(struct kin_arena *arena)
 {
     if (arena == NULL)
         return;
-    if (arena->free_children != NULL)
-        arena->free_children(arena);
+    if (arena->leave_children != NULL)
+        arena->leave_children(arena);
     kini_arena_leave(arena);
     kini_fork_unregister(arena);
     release_private(arena);

@@ -75,7 +75,10 @@ static void child(void)
     for (struct kin_arena *a = all; a != NULL; a = a->next) {
         kini_os_close(a->token_fd);
         kini_os_close(a->lifeline_keep);
-        a->lifeline_keep = -1;
+        kini_os_close(a->lifeline_bound);
+        a->lifeline_keep = a->lifeline_bound = -1;
+        if (a->close_siblings != NULL)
+            a->close_siblings(a);
         if (a != kini_fork_call.arena || !kini_fork_call.keep_watch) {
             kini_os_close(a->lifeline_watch);
             a->lifeline_watch = -1;

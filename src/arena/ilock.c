@@ -35,7 +35,8 @@ static bool owner_is_dead(struct kini_self *self, uint32_t word)
 
 void kini_ilock_repair(struct kini_self *self, struct kini_ilock_shm *lock)
 {
-    if (kini_load(&lock->op) != 0 && kini_repairs[lock->kind] != NULL)
+    if (kini_load(&lock->op) != 0 && lock->kind < KINI_ILOCK_KINDS &&
+        kini_repairs[lock->kind] != NULL)
         kini_repairs[lock->kind](self, lock);
     kini_journal_end(lock);
 }

@@ -8,6 +8,7 @@
  * holder (kini_objects_drop_all checks all bits of the dead; a dropper that died is one).
  * (4) DYING: the word names the destroyer; when that dies, its reaper destroys again. */
 #include "arena/arena.h"
+#include "arena/block.h"
 #include "arena/ilock.h"
 
 #include <errno.h>
@@ -86,8 +87,18 @@ static void destroy(struct kini_self *self, uint32_t id, uint64_t dying)
 {
     struct kini_object_shm *object = &self->arena->objects[id];
     uint32_t type = KINI_OBJECT_TYPE(dying), gen = KINI_OBJECT_GEN(dying);
-    if (type < KINI_OBJECT_TYPES && kini_types[type].destroy != NULL)
-        kini_types[type].destroy(self, kini_load(&object->offset), kini_object_tag(id, gen));
+    uint64_t offset = kini_load(&object->offset);
+    if (offset != 0) {
+        if (type < KINI_OBJECT_TYPES && kini_types[type].destroy != NULL)
+            kini_types[type].destroy(self, offset);
+        /* The block is ours before the entry forgets it, and forgotten before it is free: whoever
+         * goes on after our death does not take a stranger's block for the object. */
+        kini_block_adopt(self, offset);
+        kini_compiler_barrier();
+        kini_store(&object->offset, 0);
+        kini_compiler_barrier();
+        kini_block_put(self, offset);
+    }
     kini_store_sc(&object->state, KINI_OBJECT_WORD(gen, 0, 0, KINI_OBJECT_FREE));
 }
 

@@ -64,7 +64,10 @@ int kini_participant_reserve(struct kin_arena *arena, uint32_t *ret_slot, int *r
         return kini_fail(-EBADF, "the program closed the arena's file descriptor");
     int token = kini_os_reopen(arena->fd);
     if (token < 0)
-        return kini_fail(token, "no file descriptor left for a participant (RLIMIT_NOFILE)");
+        return token == -EMFILE || token == -ENFILE
+                   ? kini_fail(token, "no file descriptor left for a participant (RLIMIT_NOFILE)")
+                   : kini_fail(token, "the arena's file cannot be opened again through /proc: %s",
+                               kin_strerror(token));
     for (uint32_t slot = 1; slot < KINI_PARTICIPANTS_MAX; slot++) {
         int r = commit_slot(arena, slot);
         if (r < 0) {
@@ -130,7 +133,7 @@ enum kini_os_life kini_participant_life(struct kin_arena *arena, uint32_t slot, 
         return life_by_token(arena, slot);
     /* After exec the process lives on under the same identity, but not in the arena: its token
      * was closed. A free token alone proves nothing, a careless close() frees it, too. */
-    if (life == KINI_OS_ALIVE && !quick && life_by_token(arena, slot) == KINI_OS_DEAD &&
+    if (life == KINI_OS_ALIVE && life_by_token(arena, slot) == KINI_OS_DEAD &&
         kini_os_maps_inode(identity.pid, arena->inode) == 0)
         return KINI_OS_DEAD;
     return life;

@@ -53,8 +53,11 @@ static int finish_wait(struct kini_self *self, uint32_t index)
 static int free_record(struct kini_self *self, uint32_t index)
 {
     kini_a64 *state = &self->arena->threads[index].state;
-    if (index != self->index)
-        kini_store_rel(state, kini_load(state) & ~0xffffffffull);
+    if (index == self->index)
+        return 0;
+    for (uint32_t i = 0; i < KINI_LOCKSTACK; i++)
+        kini_store(&self->arena->threads[index].lockstack[i], 0);
+    kini_store_rel(state, kini_load(state) & ~0xffffffffull);
     return 0;
 }
 

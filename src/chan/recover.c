@@ -106,8 +106,9 @@ static int repair_get(struct kini_self *self, struct kini_thread_shm *dead, uint
         if (!tombstone)
             requeue_block(self, segment, cell, p);
         kini_cas_sc(&cell->seq, &seq, tombstone ? p + segment->cap : (p + 1) | KINI_CELL_BACK);
-        kini_add_sc(&queue->back_made, 1);
     }
+    /* In any case: a reaper before us may have died between the mark and this. */
+    kini_add_sc(&queue->back_made, 1);
     kini_waitq_wake(self, &queue->getters, 1);
     kini_waitq_wake(self, &queue->putters, 1);
     return 0;
@@ -124,8 +125,8 @@ static int repair_take_back(struct kini_self *self, struct kini_thread_shm *dead
             return -EAGAIN;
         requeue_block(self, segment, cell, p);
         kini_cas_sc(&cell->seq, &taken, (p + 1) | KINI_CELL_BACK);
-        kini_add_sc(&queue->back_made, 1);
     }
+    kini_add_sc(&queue->back_made, 1); /* as in repair_get */
     kini_waitq_wake(self, &queue->getters, 1);
     kini_waitq_wake(self, &queue->putters, 1);
     return 0;
@@ -316,14 +317,9 @@ static void drop_cell(struct kini_self *self, struct kini_segment_shm *segment, 
 
 /* Nobody holds the queue any more. Each block becomes private to us before it is freed, so if we
  * die the sweep goes on where we stopped; the chain is cut before its first segment is freed. */
-void kini_queue_object_destroy(struct kini_self *self, uint64_t offset, uint32_t tag)
+void kini_queue_object_destroy(struct kini_self *self, uint64_t offset)
 {
     struct kin_arena *arena = self->arena;
-    uint64_t word = kini_load(&kini_block_header(arena, offset)->word);
-    if (KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED && KINI_BLOCK_TAG(word) != tag)
-        return;
-    if (KINI_BLOCK_STATE(word) != KINI_BLOCK_OWNED && KINI_BLOCK_STATE(word) != KINI_BLOCK_PRIVATE)
-        return;
     struct kini_queue_shm *queue = kini_at(arena, offset);
     uint64_t first = kini_load(&queue->all_segments);
     EACH_SEGMENT(self, queue, segment)
@@ -334,7 +330,6 @@ void kini_queue_object_destroy(struct kini_self *self, uint64_t offset, uint32_t
     }
     EACH_SEGMENT(self, queue, segment)
     kini_block_adopt(self, kini_offset(arena, segment));
-    kini_block_adopt(self, offset);
     kini_compiler_barrier();
     kini_store(&queue->all_segments, 0);
     kini_compiler_barrier();
@@ -344,5 +339,4 @@ void kini_queue_object_destroy(struct kini_self *self, uint64_t offset, uint32_t
         kini_block_put(self, at);
         at = next;
     }
-    kini_block_put(self, offset);
 }

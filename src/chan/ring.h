@@ -71,7 +71,7 @@ int64_t kini_ring_take_back(struct kini_self *self, struct kini_queue_shm *queue
                             struct kini_taker *taker);
 int64_t kini_ring_finish_take(struct kini_self *self, struct kini_cell_shm *cell,
                               struct kini_taker *taker);
-void kini_queue_object_destroy(struct kini_self *self, uint64_t offset, uint32_t tag);
+void kini_queue_object_destroy(struct kini_self *self, uint64_t offset);
 int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *queue);
 uint64_t kini_queue_count_cells(struct kini_self *self, struct kini_queue_shm *queue,
                                 uint64_t flag);

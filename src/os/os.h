@@ -86,6 +86,7 @@ int kini_os_pidfd_signal(int pidfd, int signal);
 int kini_os_pidfd_collect(int pidfd, int *ret_status);
 /* Wait until fd is readable. 0, -ETIMEDOUT or -EINTR. */
 int kini_os_wait_readable(int fd, kin_deadline deadline);
+_Noreturn void kini_os_kill_self(void);
 void kini_os_close(int fd);
 int kini_os_duplicate(int fd); /* close-on-exec */
 /* How many processors the calling process may use (affinity), at least 1. */
@@ -94,8 +95,8 @@ uint32_t kini_os_cpu_count(void);
  * their copy of it notice when the last holder is gone. Both ends close-on-exec. */
 int kini_os_lifeline_create(int *ret_keep, int *ret_watch);
 /* In a child that closed its copy of keep: be killed with SIGKILL by the kernel as soon as the last
- * holder of the other end is gone, at once if it is gone already. The line stays open for the life
- * of the process. */
+ * holder of the other end is gone, at once if it is gone already. Returns the descriptor that has
+ * to stay open for that. */
 int kini_os_lifeline_bind(int watch);
 
 #endif

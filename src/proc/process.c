@@ -52,11 +52,9 @@ static void free_process(struct kin_process *process)
     free(process);
 }
 
-/* Children that ended: no zombies. Those whose handle was given back are freed, too. */
-static void collect_all(struct kin_arena *arena)
+static void collect_list(struct kin_process **list)
 {
-    pthread_mutex_lock(&arena->mutex);
-    for (struct kin_process **link = (struct kin_process **)&arena->children; *link != NULL;) {
+    for (struct kin_process **link = list; *link != NULL;) {
         struct kin_process *process = *link;
         if (collect(process) && process->closed) {
             *link = process->next;
@@ -65,19 +63,53 @@ static void collect_all(struct kin_arena *arena)
             link = &process->next;
         }
     }
-    pthread_mutex_unlock(&arena->mutex);
 }
 
-static void free_children(struct kin_arena *arena)
+/* Children that still ran, with nobody to join them, when their arena was detached. */
+static pthread_mutex_t left_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct kin_process *left;
+static pid_t left_parent; /* whose they are: not those of a child that inherits the list */
+
+/* Children that ended: no zombies. Those whose handle was given back are freed, too. */
+static void collect_all(struct kin_arena *arena)
+{
+    pthread_mutex_lock(&arena->mutex);
+    collect_list((struct kin_process **)&arena->children);
+    pthread_mutex_unlock(&arena->mutex);
+    if (pthread_mutex_trylock(&left_mutex) != 0)
+        return; /* another thread is at it */
+    if (left_parent == getpid())
+        collect_list(&left);
+    pthread_mutex_unlock(&left_mutex);
+}
+
+static void leave_children(struct kin_arena *arena)
 {
     collect_all(arena);
+    pthread_mutex_lock(&left_mutex);
+    if (left_parent != getpid())
+        left = NULL;
+    left_parent = getpid();
     struct kin_process *next;
     for (struct kin_process *process = arena->children; process != NULL; process = next) {
         next = process->next;
-        if (process->closed)
-            free_process(process);
+        if (!process->closed)
+            continue; /* the user has the handle, and frees it with kin_process_close: see there */
+        process->next = left;
+        left = process;
     }
+    pthread_mutex_unlock(&left_mutex);
     arena->children = NULL;
+}
+
+/* In the child of a fork: the descriptors of its parent's children are none of its business. Called
+ * from a fork handler, so nothing is freed. */
+static void close_siblings(struct kin_arena *arena)
+{
+    for (struct kin_process *process = arena->children; process != NULL; process = process->next) {
+        kini_os_close(process->pidfd);
+        process->pidfd = -1;
+    }
 }
 
 /* --- starting ------------------------------------------------------------------------------- */
@@ -111,7 +143,8 @@ static _Noreturn void run_child(struct kin_arena *arena, kin_process_fn fn, void
 {
     __fpurge(stdout);
     __fpurge(stderr);
-    if (kini_enter(arena) == NULL)
+    /* Without a reserved slot the parent reports an error: then nothing must run. */
+    if (kini_fork_call.error < 0 || kini_enter(arena) == NULL)
         _exit(127);
     struct kini_participant_shm *me = &arena->participants[arena->slot];
     memcpy(me->name, name, sizeof me->name);
@@ -119,7 +152,8 @@ static _Noreturn void run_child(struct kin_arena *arena, kin_process_fn fn, void
     if (daemon) {
         int watch = arena->lifeline_watch;
         arena->lifeline_watch = -1;
-        if (kini_os_lifeline_bind(watch) < 0)
+        arena->lifeline_bound = kini_os_lifeline_bind(watch);
+        if (arena->lifeline_bound < 0)
             _exit(127);
         kini_os_close(watch);
     }
@@ -199,7 +233,7 @@ static int adopt_child(struct kin_process *process, pid_t pid, const struct kini
     if (r < 0) {
         end_stillborn(pid);
         if (call->error == 0)
-            kini_fail(r, "no file descriptor for the child (RLIMIT_NOFILE)");
+            kini_fail(r, "no descriptor for the child: %s", kin_strerror(r));
         return r;
     }
     process->slot = call->slot;
@@ -207,7 +241,8 @@ static int adopt_child(struct kin_process *process, pid_t pid, const struct kini
     pthread_mutex_lock(&arena->mutex);
     process->next = arena->children;
     arena->children = process;
-    arena->free_children = free_children;
+    arena->leave_children = leave_children;
+    arena->close_siblings = close_siblings;
     pthread_mutex_unlock(&arena->mutex);
     return 0;
 }
@@ -340,9 +375,12 @@ void kin_process_close(struct kin_process *process)
         free_process(process);
         return;
     }
+    struct kin_arena *arena = process->arena;
     kini_process_poll(process);
-    process->closed = true;
-    collect_all(process->arena);
+    pthread_mutex_lock(&arena->mutex);
+    process->closed = true; /* from here on it may be freed */
+    pthread_mutex_unlock(&arena->mutex);
+    collect_all(arena);
 }
 
 /* --- who is here ---------------------------------------------------------------------------- */

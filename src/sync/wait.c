@@ -211,11 +211,16 @@ static bool sleep_once(struct kini_self *self, kin_deadline deadline)
     kini_watch_if_overdue(self, now);
     kin_deadline slice = kini_watch_slice(self, now);
     bool last = deadline <= slice;
-    if (kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN)
+    /* A waker of an earlier wait may be late with its mark: only one that is made after this
+     * counts, and one made before it shows in wait_state. */
+    kini_swap_sc(&me->park, 0);
+    if (kini_load_sc(&me->wait_state) == KINI_WAIT_CHOSEN)
         return false;
     int r = kini_os_futex_wait(&me->park, 0, last ? deadline : slice);
-    if (r != -ETIMEDOUT || kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN)
+    if (kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN)
         return false;
+    if (r != -ETIMEDOUT)
+        return kin_now_ns() >= deadline;
     kini_watch_look(self);
     if (self->idle_slices++ == 0)
         kini_block_caches_trim(self); /* idle: what we do not need goes back */
@@ -256,7 +261,7 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
     int64_t r = attempt(self, arg);
     if (r != -EAGAIN)
         return r;
-    if (deadline == KIN_NOW)
+    if (deadline <= KIN_NOW)
         return -ETIMEDOUT;
     r = spin(self, attempt, arg);
     if (++self->spins % 256 == 0)

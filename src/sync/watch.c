@@ -31,8 +31,24 @@ kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns)
     return now_ns + (REST_MS + (int64_t)(self->index % 32) * 3) * 1000000;
 }
 
+/* The kernel ends a daemon with its parent, unless somebody holds the parent's life line who should
+ * not: the child of a raw clone. So a daemon that waits looks itself. */
+static void follow_parent(struct kini_self *self)
+{
+    struct kini_participant_shm *me = &self->arena->participants[self->slot];
+    uint64_t key = kini_load(&me->parent_key);
+    uint32_t slot = (uint32_t)(key >> 32) % KINI_PARTICIPANTS_MAX;
+    if (!kini_load(&me->daemon) || slot == 0)
+        return;
+    uint64_t state = kini_load_acq(&self->arena->participants[slot].state);
+    if (KINI_STATE_GEN(state) != (uint32_t)key || KINI_STATE(state) == KINI_FREE ||
+        kini_participant_life(self->arena, slot, true) == KINI_OS_DEAD)
+        kini_os_kill_self();
+}
+
 void kini_watch_look(struct kini_self *self)
 {
+    follow_parent(self);
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)kin_now_ns() / 1000000, looked = kini_load(&super->looked_ms);
     bool overdue = now_ms - looked >= OVERDUE_MS + kini_load(&super->participants_high);

@@ -12,7 +12,9 @@
 uint32_t kini_entry_take(struct kini_job *job)
 {
     struct kin_pool *pool = job->pool;
-    if (pool->free_count == 0 || job->running >= job->most)
+    uint32_t share =
+        KINI_TASKS_MAX / (pool->jobs ? pool->jobs : 1); /* for several threads at once */
+    if (pool->free_count == 0 || job->running >= job->most || job->running > share)
         return UINT32_MAX;
     uint32_t index = pool->free[--pool->free_count];
     struct kini_task_shm *task = &pool->shm->tasks[index];
@@ -65,15 +67,15 @@ void kini_entry_release(struct kini_job *job, uint32_t index)
     entry_free(job->pool, index);
 }
 
-int kini_entry_submit(struct kini_job *job, uint32_t index)
+void kini_entry_submit(struct kini_job *job, uint32_t index)
 {
     struct kin_pool *pool = job->pool;
     struct kini_task_shm *task = &pool->shm->tasks[index];
     uint32_t serial = (KINI_TASK_SERIAL(kini_load(&task->state)) + 1) & 0xffffff;
     /* rel pairs with the acquire of the worker's claim */
     kini_store_rel(&task->state, KINI_TASK_WORD(serial, 0, 0, KINI_TASK_READY));
-    int r = kin_queue_put(pool->ready, &index, sizeof index, KIN_NEVER);
-    return r;
+    if (kin_queue_put(pool->ready, &index, sizeof index, KIN_NEVER) < 0)
+        pool->hints_missing = true; /* no memory for a hint: given later, with the next look */
 }
 
 void kini_entry_finish(struct kin_pool *pool, uint32_t index)
@@ -157,7 +159,10 @@ void kini_job_end(struct kini_job *job)
     if (pool->jobs == 0 && pool->state == KINI_POOL_CLOSED)
         kin_queue_shutdown(pool->ready, KIN_WHEN_DRAINED);
     pthread_cond_broadcast(&pool->changed);
+    bool last = pool->abandoned && pool->jobs == 0;
     pthread_mutex_unlock(&pool->mutex);
+    if (last)
+        kini_pool_free(pool);
 }
 
 /* --- waiting -------------------------------------------------------------------------------- */
@@ -239,40 +244,36 @@ int kini_job_wait(struct kini_job *job, kin_deadline deadline)
     if (job->opts.progress != NULL &&
         (job->progressed || (job->opts.progress_ns > 0 && now >= job->next_progress_ns)))
         report_progress(job, now);
-    bool progressed = job->progressed;
     job->progressed = false;
     if (pool->state == KINI_POOL_TERMINATED)
         return kini_fail(-ECANCELED, "the pool was terminated");
     if (pool->broken < 0)
         return pool->broken;
-    return !progressed && now >= deadline ? -ETIMEDOUT : 0;
+    return now >= deadline ? -ETIMEDOUT : 0;
 }
 
 /* --- the end -------------------------------------------------------------------------------- */
 
-/* The last holder is gone: results that nobody collected, then the table. */
-void kini_pool_object_destroy(struct kini_self *self, uint64_t offset, uint32_t tag)
+/* The last holder is gone: results that nobody collected. */
+void kini_pool_object_destroy(struct kini_self *self, uint64_t offset)
 {
-    struct kin_arena *arena = self->arena;
-    uint64_t word = kini_load(&kini_block_header(arena, offset)->word);
-    bool owned = KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED && KINI_BLOCK_TAG(word) == tag;
-    if (!owned && KINI_BLOCK_STATE(word) != KINI_BLOCK_PRIVATE)
-        return;
-    struct kini_pool_shm *pool = kini_at(arena, offset);
-    for (uint32_t i = 0; owned && i < KINI_TASKS_MAX; i++) {
+    struct kini_pool_shm *pool = kini_at(self->arena, offset);
+    for (uint32_t i = 0; i < KINI_TASKS_MAX; i++) {
         struct kini_task_shm *task = &pool->tasks[i];
         uint64_t off = task->result_off;
         if (off == 0)
             continue;
-        struct kini_block_shm *header = kini_block_header(arena, off);
-        word = kini_load(&header->word);
-        task->result_off = 0;
-        if (KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED && KINI_BLOCK_TAG(word) == tag &&
-            kini_load(&header->position) == kini_result_key(pool, task)) {
+        struct kini_block_shm *header = kini_block_header(self->arena, off);
+        uint64_t word = kini_load(&header->word);
+        bool ours = KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED &&
+                    KINI_BLOCK_TAG(word) == pool->tag &&
+                    kini_load(&header->position) == kini_result_key(pool, task);
+        if (ours)
             kini_block_adopt(self, off);
+        kini_compiler_barrier();
+        task->result_off = 0;
+        kini_compiler_barrier();
+        if (ours)
             kini_block_put(self, off);
-        }
     }
-    kini_block_adopt(self, offset);
-    kini_block_put(self, offset);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Pools: create, close, terminate, join, destroy. */
 #include "task/pool.h"
+#include "base/bits.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -75,7 +76,9 @@ int kin_pool_create(struct kin_arena *arena, const struct kin_pool_opts *given,
     int r = kini_opts_copy(&opts, sizeof opts, given);
     if (r < 0 || (r = kini_name_copy(name, opts.name)) < 0)
         return r;
-    uint32_t count = opts.workers_count ? opts.workers_count : kini_os_cpu_count();
+    uint32_t count = opts.workers_count;
+    if (count == 0)
+        count = (uint32_t)kini_min(kini_os_cpu_count(), WORKERS_MOST);
     if (count > WORKERS_MOST)
         return kini_fail(-EINVAL, "%u workers; at most %u", count, WORKERS_MOST);
     if (kini_enter(arena) == NULL)
@@ -175,16 +178,15 @@ int kin_pool_join(struct kin_pool *pool, kin_deadline deadline)
     return r;
 }
 
-void kin_pool_destroy(struct kin_pool *pool)
+/* Nobody uses it any more, and its workers have ended. */
+void kini_pool_free(struct kin_pool *pool)
 {
-    if (pool == NULL)
-        return;
     struct kini_self *self = kini_enter(pool->arena);
     if (is_owner(pool)) {
-        kin_pool_terminate(pool);
-        (void)!kin_pool_join(pool, KIN_NEVER);
         for (uint32_t i = 0; i < KINI_TASKS_MAX && pool->shm != NULL; i++)
             kini_entry_drop(pool, &pool->shm->tasks[i]);
+        pthread_cond_destroy(&pool->changed);
+        pthread_mutex_destroy(&pool->mutex);
     }
     kin_queue_destroy(pool->ready);
     kin_queue_destroy(pool->done);
@@ -193,11 +195,23 @@ void kin_pool_destroy(struct kin_pool *pool)
         kini_object_drop(self, pool->object_id);
         pthread_mutex_unlock(&pool->arena->mutex);
     }
-    if (is_owner(pool)) {
-        pthread_cond_destroy(&pool->changed);
-        pthread_mutex_destroy(&pool->mutex);
-    }
     free(pool);
+}
+
+void kin_pool_destroy(struct kin_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    bool in_use = false;
+    if (is_owner(pool)) {
+        kin_pool_terminate(pool);
+        (void)!kin_pool_join(pool, KIN_NEVER);
+        pthread_mutex_lock(&pool->mutex);
+        in_use = pool->abandoned = pool->jobs > 0;
+        pthread_mutex_unlock(&pool->mutex);
+    }
+    if (!in_use)
+        kini_pool_free(pool);
 }
 
 uint32_t kin_pool_workers_count(const struct kin_pool *pool)

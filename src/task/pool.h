@@ -54,6 +54,10 @@ struct kin_pool {
     pthread_mutex_t mutex;
     pthread_cond_t changed; /* a job that is not the collector's may go on */
     bool collecting;
+    bool hints_missing;    /* a hint could not be put */
+    bool abandoned;        /* destroyed with jobs under way: the last of them frees it */
+    uint32_t inits_seen;   /* of shm->inits, when a worker last died */
+    uint32_t early_deaths; /* workers that died in a row without getting through their start */
     int64_t next_check_ns; /* when to look whether all workers live */
     struct kini_job
         *owners[KINI_TASKS_MAX]; /* whose entry; NULL: nobody's (withdrawn while running) */
@@ -61,6 +65,10 @@ struct kin_pool {
     uint16_t free[KINI_TASKS_MAX];
     struct kini_worker workers[];
 };
+
+/* --- pool.c --------------------------------------------------------------------------------- */
+
+void kini_pool_free(struct kin_pool *pool);
 
 /* --- workers.c ------------------------------------------------------------------------------ */
 
@@ -88,7 +96,7 @@ uint32_t kini_entry_take(struct kini_job *job);
 /* Give an entry back that is not with the workers, and what it holds. With the mutex held. */
 void kini_entry_release(struct kini_job *job, uint32_t index);
 /* Fields are filled in: hand the entry to the workers. With the mutex held. */
-int kini_entry_submit(struct kini_job *job, uint32_t index);
+void kini_entry_submit(struct kini_job *job, uint32_t index);
 /* DONE, by a worker or in place of one that died. With the mutex held. */
 void kini_entry_finish(struct kin_pool *pool, uint32_t index);
 /* Wait until something of the job has ended, its progress is due, or the deadline. With the mutex
@@ -96,7 +104,7 @@ void kini_entry_finish(struct kin_pool *pool, uint32_t index);
 int kini_job_wait(struct kini_job *job, kin_deadline deadline);
 /* Free the blocks of an entry that nobody wants any more. */
 void kini_entry_drop(struct kin_pool *pool, struct kini_task_shm *task);
-void kini_pool_object_destroy(struct kini_self *self, uint64_t offset, uint32_t tag);
+void kini_pool_object_destroy(struct kini_self *self, uint64_t offset);
 
 /* Where the parts of a map's chunk lie in its block. */
 struct kini_chunk {

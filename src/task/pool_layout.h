@@ -84,7 +84,9 @@ _Static_assert(sizeof(struct kini_task_shm) == 512, "task entry");
 struct kini_pool_shm {
     uint32_t tag;        /* of the object */
     kini_a32 init_error; /* negative error of an initialiser, as unsigned; 0: none */
-    uint64_t reserved[15];
+    kini_a32 inits;      /* workers that got through their start. W: workers */
+    uint32_t reserved0;
+    uint64_t reserved[14];
     struct kini_task_shm tasks[KINI_TASKS_MAX];
 };
 

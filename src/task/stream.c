@@ -56,7 +56,8 @@ static int fill_item(struct kin_stream *stream, uint32_t index, const void *item
     if (bytes > 0)
         memcpy(to, item, bytes);
     stream->fed++;
-    return kini_entry_submit(&stream->job, index);
+    kini_entry_submit(&stream->job, index);
+    return 0;
 }
 
 /* Read ahead, as far as the bound allows. The source is user code: it runs without the mutex. */

@@ -232,6 +232,7 @@ int kini_worker_main(struct kin_arena *arena, void *arg)
             return 1;
         }
     }
+    kini_add(&me.pool->shm->inits, 1);
     for (;;) {
         uint32_t index;
         int64_t r = kin_queue_get(me.pool->ready, &index, sizeof index, KIN_NEVER);

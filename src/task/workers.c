@@ -4,9 +4,13 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+#define EARLY_DEATHS_MOST 16
+#define STATUS_LOST       INT32_MIN /* somebody else collected the child */
 
 int kini_worker_start(struct kin_pool *pool, uint32_t place)
 {
@@ -16,10 +20,10 @@ int kini_worker_start(struct kin_pool *pool, uint32_t place)
     char name[32];
     snprintf(name, sizeof name, "%.20s-%u", pool->name, place + 1);
     struct kin_process_opts opts = {.daemon = 1, .name = name};
+    /* Even a start that fails may have had a child for a moment, which claimed a task. */
+    worker->incarnation = call.incarnation;
     int r = kin_process_start(pool->arena, kini_worker_main, &call, &opts, &worker->process);
-    if (r == 0)
-        worker->incarnation = call.incarnation;
-    else
+    if (r < 0)
         worker->process = NULL;
     return r;
 }
@@ -33,7 +37,11 @@ static void describe_death(struct kin_pool *pool, struct kini_task_shm *task, ui
         task->failed_pid = pid;
         task->failed_status = -ECANCELED;
     } else if (task->failed == UINT64_MAX) {
-        if (exitcode < 0)
+        if (exitcode == STATUS_LOST)
+            snprintf(task->message, sizeof task->message,
+                     "worker %d ended, how is not known, while it ran item %llu", pid,
+                     (unsigned long long)item);
+        else if (exitcode < 0)
             snprintf(task->message, sizeof task->message,
                      "worker %d was killed by signal %d (%s) while it ran item %llu", pid,
                      -exitcode, strsignal(-exitcode), (unsigned long long)item);
@@ -44,7 +52,7 @@ static void describe_death(struct kin_pool *pool, struct kini_task_shm *task, ui
         task->failed = item;
         task->failed_pid = pid;
         task->failed_status = -EOWNERDEAD;
-        task->failed_signal = exitcode < 0 ? -exitcode : 0;
+        task->failed_signal = exitcode < 0 && exitcode != STATUS_LOST ? -exitcode : 0;
         task->failed_exitcode = exitcode > 0 ? exitcode : 0;
     }
 }
@@ -77,6 +85,10 @@ static void after_death(struct kin_pool *pool, struct kini_self *self, uint32_t 
     uint64_t next = kini_load(&task->next);
     if (job != NULL && next < task->count && tries < job->opts.retries_count &&
         pool->state != KINI_POOL_TERMINATED) {
+        if (task->failed == task->first + next) { /* what it said before it died is void */
+            task->failed = UINT64_MAX;
+            task->message[0] = '\0';
+        }
         kini_store(&task->tries, tries + 1);
         job->progress.retried_count++;
         kini_entry_submit(job, index);
@@ -125,49 +137,81 @@ static void give_tasks_on(struct kin_pool *pool, uint32_t place, int exitcode, p
     }
 }
 
-static void replace(struct kin_pool *pool, uint32_t place)
+static void give_hints(struct kin_pool *pool)
 {
-    struct kini_worker *worker = &pool->workers[place];
-    int exitcode = 0;
-    pid_t pid = kin_process_pid(worker->process);
-    kin_process_exitcode(worker->process, &exitcode);
-    kin_process_close(worker->process);
-    worker->process = NULL;
-    give_tasks_on(pool, place, exitcode, pid);
+    pool->hints_missing = false;
+    for (uint32_t i = 0; i < KINI_TASKS_MAX; i++)
+        if (KINI_TASK_STATE(kini_load(&pool->shm->tasks[i].state)) == KINI_TASK_READY &&
+            kin_queue_try_put(pool->ready, &i, sizeof i) < 0)
+            pool->hints_missing = true;
+}
+
+/* A worker whose start goes wrong again and again would be replaced for ever. */
+static void judge_start(struct kin_pool *pool)
+{
     int error = (int)kini_load_acq(&pool->shm->init_error);
+    uint32_t inits = kini_load(&pool->shm->inits);
+    pool->early_deaths = inits == pool->inits_seen ? pool->early_deaths + 1 : 0;
+    pool->inits_seen = inits;
     if (error < 0)
         pool->broken =
             kini_fail(error, "the initialiser of a worker failed: %s", kin_strerror(error));
+    else if (pool->early_deaths >= EARLY_DEATHS_MOST)
+        pool->broken = kini_fail(-EOWNERDEAD, "%u workers in a row died before their first task",
+                                 pool->early_deaths);
+}
+
+static void start_again(struct kin_pool *pool, uint32_t place)
+{
+    int error = kini_worker_start(pool, place);
+    if (error == 0)
+        return;
+    give_tasks_on(pool, place, -SIGKILL, 0);
+    bool any = false; /* the others go on; without any the pool cannot */
+    for (uint32_t i = 0; i < pool->workers_count; i++)
+        any |= pool->workers[i].process != NULL;
+    if (!any)
+        pool->broken = error;
+}
+
+static void replace(struct kin_pool *pool, uint32_t place)
+{
+    struct kini_worker *worker = &pool->workers[place];
+    int exitcode = STATUS_LOST;
+    pid_t pid = kin_process_pid(worker->process);
+    (void)kin_process_exitcode(worker->process, &exitcode);
+    kin_process_close(worker->process);
+    worker->process = NULL;
+    give_tasks_on(pool, place, exitcode, pid);
+    judge_start(pool);
     if (pool->state == KINI_POOL_TERMINATED || pool->broken < 0 ||
         (pool->state == KINI_POOL_CLOSED && pool->jobs == 0))
         return;
-    error = kini_worker_start(pool, place);
-    if (error < 0) { /* the others go on; without any the pool cannot */
-        bool any = false;
-        for (uint32_t i = 0; i < pool->workers_count; i++)
-            any |= pool->workers[i].process != NULL;
-        if (!any)
-            pool->broken = error;
+    start_again(pool, place);
+}
+
+static void check_some(struct kin_pool *pool, uint32_t from, uint32_t count)
+{
+    struct pollfd fds[64];
+    for (uint32_t i = 0; i < count; i++) {
+        struct kin_process *process = pool->workers[from + i].process;
+        fds[i] = (struct pollfd){.fd = process ? kin_process_fd(process) : -1, .events = POLLIN};
     }
+    /* poll refuses more entries than RLIMIT_NOFILE: then ask one by one */
+    int ready = poll(fds, count, 0);
+    for (uint32_t i = 0; ready != 0 && i < count; i++)
+        if (fds[i].fd >= 0 && (ready < 0 || fds[i].revents) &&
+            kin_process_is_alive(pool->workers[from + i].process) == 0)
+            replace(pool, from + i);
 }
 
 void kini_workers_check(struct kin_pool *pool)
 {
-    struct pollfd fds[64];
-    for (uint32_t from = 0; from < pool->workers_count; from += 64) {
-        uint32_t count = pool->workers_count - from < 64 ? pool->workers_count - from : 64;
-        for (uint32_t i = 0; i < count; i++) {
-            struct kin_process *process = pool->workers[from + i].process;
-            fds[i] =
-                (struct pollfd){.fd = process ? kin_process_fd(process) : -1, .events = POLLIN};
-        }
-        if (poll(fds, count, 0) <= 0)
-            continue;
-        for (uint32_t i = 0; i < count; i++)
-            if (fds[i].revents && kin_process_is_alive(pool->workers[from + i].process) == 0)
-                replace(pool, from + i);
-    }
+    for (uint32_t from = 0; from < pool->workers_count; from += 64)
+        check_some(pool, from, pool->workers_count - from < 64 ? pool->workers_count - from : 64);
     for (uint32_t i = 0; i < pool->workers_count; i++) /* one that could not be replaced before */
         if (pool->workers[i].process == NULL && pool->state == KINI_POOL_OPEN && pool->broken == 0)
-            (void)!kini_worker_start(pool, i);
+            start_again(pool, i);
+    if (pool->hints_missing)
+        give_hints(pool);
 }

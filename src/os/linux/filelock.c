@@ -14,7 +14,8 @@
 int kini_os_reopen(int fd)
 {
     char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    /* not /proc/self: it is empty once the main thread has ended */
+    snprintf(path, sizeof path, "/proc/thread-self/fd/%d", fd);
     int result = open(path, O_RDWR | O_CLOEXEC);
     return result < 0 ? -errno : result;
 }

@@ -15,9 +15,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
-#define PF_EXITING 0x4u
+#define PF_EXITING  0x4u
+#define PIDFS_MAGIC 0x50494446u
 
 static uint64_t inode_of_path(const char *path)
 {
@@ -80,23 +82,10 @@ static int read_stat(const char *path, char *ret_state, uint64_t *ret_flags, uin
  * Before, all pidfds share one anonymous inode: then it says nothing. */
 static uint64_t pidfd_inode(int pidfd)
 {
-    struct stat st;
-    if (fstat(pidfd, &st) < 0)
+    struct statfs fs;
+    if (fstatfs(pidfd, &fs) < 0 || (uint32_t)fs.f_type != PIDFS_MAGIC)
         return 0;
-    static _Atomic uint64_t shared_inode; /* of an anonymous inode, learnt once; 0: not yet */
-    uint64_t known = kini_load(&shared_inode);
-    if (known == 0) {
-        struct stat other = {.st_ino = 0};
-        int fd = kini_os_pidfd_open(1);
-        if (fd >= 0) {
-            fstat(fd, &other);
-            close(fd);
-        }
-        /* Two different processes with one inode: not pidfs. Pid 1 itself cannot tell. */
-        known = getpid() != 1 && fd >= 0 && other.st_ino == st.st_ino ? other.st_ino : ~0ull;
-        kini_store(&shared_inode, known);
-    }
-    return st.st_ino == known ? 0 : (uint64_t)st.st_ino;
+    return kini_os_inode(pidfd);
 }
 
 static _Atomic uint64_t own_namespace; /* 0: not read yet */
@@ -205,13 +194,14 @@ int kini_os_maps_inode(int32_t pid, uint64_t inode)
     if (f == NULL)
         return -errno;
     size_t capacity = 0;
-    int found = 0;
+    int found = 0, lines = 0;
     while (!found && getline(&line, &capacity, f) > 0) {
+        lines++;
         unsigned long long ino = 0;
         if (sscanf(line, "%*s %*s %*s %*s %llu", &ino) == 1 && ino == inode)
             found = 1;
     }
     free(line);
     fclose(f);
-    return found;
+    return lines == 0 ? -EIO : found; /* empty once the main thread has ended, whoever lives on */
 }

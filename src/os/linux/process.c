@@ -57,6 +57,12 @@ int kini_os_wait_readable(int fd, kin_deadline deadline)
     return r > 0 ? 0 : r == 0 ? -ETIMEDOUT : -errno;
 }
 
+void kini_os_kill_self(void)
+{
+    kill(getpid(), SIGKILL);
+    _exit(128 + SIGKILL);
+}
+
 int kini_os_duplicate(int fd)
 {
     int r = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -95,7 +101,7 @@ int kini_os_lifeline_create(int *ret_keep, int *ret_watch)
 int kini_os_lifeline_bind(int watch)
 {
     char path[40];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", watch);
+    snprintf(path, sizeof path, "/proc/thread-self/fd/%d", watch);
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
         return -errno;
@@ -109,5 +115,5 @@ int kini_os_lifeline_bind(int watch)
     struct pollfd p = {.fd = fd, .events = POLLIN};
     if (poll(&p, 1, 0) > 0 && (p.revents & POLLHUP))
         kill(getpid(), SIGKILL);
-    return 0;
+    return fd;
 }
