@@ -172,6 +172,7 @@ void kini_objects_drop_all(struct kini_self *self, uint32_t slot);
 void kini_objects_finish_dying(struct kini_self *self, uint32_t slot);
 /* Whether this participant still holds the object: after a rejoin. */
 bool kini_object_is_held(struct kini_self *self, uint32_t id, uint32_t tag);
+void kini_bitmap_prune(struct kin_arena *arena, uint32_t slot);
 void kini_bitmap_copy(struct kin_arena *arena, uint32_t from, uint32_t to);
 static inline uint32_t kini_object_tag(uint32_t id, uint32_t gen)
 {

@@ -144,8 +144,10 @@ int kini_rejoin(struct kin_arena *arena)
      */
     uint64_t state = kini_load_acq(&arena->participants[parent_slot].state);
     if (parent_slot != 0 && KINI_STATE_GEN(state) == parent_generation &&
-        KINI_STATE(state) == KINI_LIVE)
+        KINI_STATE(state) == KINI_LIVE) {
         kini_bitmap_copy(arena, parent_slot, slot);
+        kini_bitmap_prune(arena, slot);
+    }
     kini_store(&arena->participants[slot].parent_pid,
                kini_load(&arena->participants[parent_slot].pid));
     kini_participant_adopt(arena, slot, token);

@@ -38,6 +38,15 @@ void kini_bitmap_copy(struct kin_arena *arena, uint32_t from, uint32_t to)
         kini_store_sc(bit_word(arena, to, i * 64), kini_load(bit_word(arena, from, i * 64)));
 }
 
+/* Bits that were copied while their object went. */
+void kini_bitmap_prune(struct kin_arena *arena, uint32_t slot)
+{
+    uint32_t high = kini_load_acq(&arena->super->objects_high);
+    for (uint32_t id = 1; id < high; id++)
+        if (KINI_OBJECT_STATE(kini_load_sc(&arena->objects[id].state)) != KINI_OBJECT_LIVE)
+            kini_and(bit_word(arena, slot, id), ~(1ull << (id % 64)));
+}
+
 /* Find a free entry. Called under the object lock. */
 static int find_free(struct kin_arena *arena, uint32_t *ret_id)
 {

@@ -235,8 +235,8 @@ uint32_t kini_span_adopt_orphan(struct kini_self *self, uint32_t class)
     for (uint32_t unit = 0; unit < high; unit++) {
         struct kini_span_shm *span = &self->arena->spans[unit];
         uint32_t state = kini_load(&span->state);
-        if (KINI_SPAN_KIND(state) != KINI_SPAN_SMALL || kini_load(&span->owner) != 0)
-            continue;
+        if (KINI_SPAN_KIND(state) != KINI_SPAN_SMALL || kini_load_acq(&span->owner) != 0)
+            continue; /* acq: after the last store of the former owner */
         if (state == wanted && found == UINT32_MAX) {
             kini_store(&span->owner, self->index);
             found = unit;
@@ -268,7 +268,7 @@ void kini_span_reclaim_orphan(struct kini_self *self, uint32_t unit)
     struct kini_span_shm *span = &self->arena->spans[unit];
     kini_ilock_lock(self, &super->span_lock);
     uint32_t state = kini_load(&span->state);
-    bool mine = KINI_SPAN_KIND(state) == KINI_SPAN_SMALL && kini_load(&span->owner) == 0;
+    bool mine = KINI_SPAN_KIND(state) == KINI_SPAN_SMALL && kini_load_acq(&span->owner) == 0;
     if (mine)
         kini_store(&span->owner, self->index);
     kini_ilock_unlock(self, &super->span_lock);
@@ -279,6 +279,7 @@ void kini_span_reclaim_orphan(struct kini_self *self, uint32_t unit)
         kini_span_free(self, unit);
     } else {
         kini_store_rel(&span->owner, 0);
+        kini_add(&super->orphan_spans, 1); /* who counted meanwhile did not see it */
     }
 }
 
@@ -288,7 +289,7 @@ void kini_span_reclaim_orphans(struct kini_self *self)
     for (uint32_t unit = 0; unit < high; unit++) {
         struct kini_span_shm *span = &self->arena->spans[unit];
         uint32_t state = kini_load_acq(&span->state);
-        if (KINI_SPAN_KIND(state) == KINI_SPAN_SMALL && kini_load(&span->owner) == 0 &&
+        if (KINI_SPAN_KIND(state) == KINI_SPAN_SMALL && kini_load_acq(&span->owner) == 0 &&
             kini_span_is_empty(self, unit, KINI_SPAN_CLASS(state)))
             kini_span_reclaim_orphan(self, unit);
     }

@@ -19,6 +19,8 @@ static bool is_garbage(struct kini_self *self, struct kini_block_shm *header, ui
            !kini_ring_carries(self->arena, KINI_BLOCK_TAG(word), kini_load(&header->position));
 }
 
+/* Both under the span lock: as long as it is held the unit cannot be freed and used for something
+ * else, so what looks like a header is one. */
 static void sweep_small(struct kini_self *self, uint32_t unit, uint32_t class, uint32_t slot)
 {
     const uint32_t size = kini_class_bytes(class);
@@ -33,16 +35,16 @@ static void sweep_small(struct kini_self *self, uint32_t unit, uint32_t class, u
     kini_add(&self->arena->spans[unit].remote_free, freed);
 }
 
-static void sweep_large(struct kini_self *self, uint32_t unit, uint32_t slot)
+/* True if the block is ours now, to be freed. */
+static bool take_large(struct kini_self *self, uint32_t unit, uint32_t slot)
 {
     uint64_t off = kini_unit_offset(self->arena, unit) + KINI_LARGE_PREFIX;
     struct kini_block_shm *header = kini_block_header(self->arena, off);
     uint64_t word = kini_load_acq(&header->word);
     if (!is_garbage(self, header, word, slot))
-        return;
+        return false;
     kini_block_touch(self, off);
-    if (kini_cas(&header->word, &word, KINI_BLOCK_WORD(KINI_BLOCK_PRIVATE, self->slot, 0)))
-        kini_block_put(self, off);
+    return kini_cas(&header->word, &word, KINI_BLOCK_WORD(KINI_BLOCK_PRIVATE, self->slot, 0));
 }
 
 static bool thread_of(struct kini_self *self, uint32_t index, uint32_t slot)
@@ -59,35 +61,48 @@ static bool was_touched(struct kini_self *self, uint32_t unit, uint32_t slot)
     return kini_load(&self->arena->participants[slot].touched[bit / 64]) >> (bit % 64) & 1;
 }
 
-static void sweep_unit(struct kini_self *self, uint32_t unit, uint32_t slot)
+enum after { NOTHING, PUT_LARGE, FREE_CLAIMED, RECLAIM };
+
+static enum after sweep_locked(struct kini_self *self, uint32_t unit, uint32_t slot)
 {
     struct kini_span_shm *span = &self->arena->spans[unit];
-    uint32_t state = kini_load_acq(&span->state), owner = kini_load(&span->owner);
+    uint32_t state = kini_load_acq(&span->state), owner = kini_load_acq(&span->owner);
+    bool touched = was_touched(self, unit, slot);
     switch (KINI_SPAN_KIND(state)) {
     case KINI_SPAN_LARGE:
-        if (was_touched(self, unit, slot))
-            sweep_large(self, unit, slot);
-        break;
+        return touched && take_large(self, unit, slot) ? PUT_LARGE : NOTHING;
     case KINI_SPAN_SMALL:
-        if (was_touched(self, unit, slot))
+        if (touched)
             sweep_small(self, unit, KINI_SPAN_CLASS(state), slot);
-        if (thread_of(self, owner, slot)) {
-            kini_store_rel(&span->owner, 0);
-            kini_add(&self->arena->super->orphan_spans, 1);
-            owner = 0;
-        }
-        if (owner == 0)
-            kini_span_reclaim_orphan(self, unit);
-        break;
+        if (!thread_of(self, owner, slot))
+            return owner == 0 ? RECLAIM : NOTHING;
+        kini_store_rel(&span->owner, 0);
+        kini_add(&self->arena->super->orphan_spans, 1);
+        return RECLAIM;
     case KINI_SPAN_CLAIMED:
-        if (thread_of(self, owner, slot)) {
-            kini_span_claim(self, unit);
-            kini_span_free(self, unit);
-        }
-        break;
+        if (!thread_of(self, owner, slot))
+            return NOTHING;
+        kini_store(&span->owner, self->index); /* CLAIMED by us from here on */
+        return FREE_CLAIMED;
     default:
-        break;
+        return NOTHING;
     }
+}
+
+static void sweep_unit(struct kini_self *self, uint32_t unit, uint32_t slot)
+{
+    uint32_t kind = KINI_SPAN_KIND(kini_load(&self->arena->spans[unit].state));
+    if (kind == KINI_SPAN_FREE || kind == KINI_SPAN_CONT)
+        return;
+    kini_ilock_lock(self, &self->arena->super->span_lock);
+    enum after after = sweep_locked(self, unit, slot);
+    kini_ilock_unlock(self, &self->arena->super->span_lock);
+    if (after == PUT_LARGE)
+        kini_block_put(self, kini_unit_offset(self->arena, unit) + KINI_LARGE_PREFIX);
+    if (after == FREE_CLAIMED)
+        kini_span_free(self, unit);
+    if (after == RECLAIM)
+        kini_span_reclaim_orphan(self, unit);
 }
 
 void kini_sweep(struct kini_self *self, uint32_t slot)

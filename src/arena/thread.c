@@ -5,6 +5,7 @@
 #include "arena/ilock.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -164,8 +165,11 @@ static void heal(struct kini_self *self)
             kini_store(&me->lockstack[--self->locks], 0);
         }
     }
-    if (kini_load(&me->op) != 0 && kini_ring_repair(self, me) < 0)
-        kini_store(&me->op, 0); /* a living rival is at the same place: it is not ours */
+    /* A living rival announces the same claim: it moves on in a moment, and the claim is judged. */
+    for (int tries = 0; kini_load(&me->op) != 0 && tries < 1000; tries++)
+        if (kini_ring_repair(self, me) < 0)
+            sched_yield();
+    kini_store(&me->op, 0);
 }
 
 int kini_refuse_vfork(const struct kini_self *self)

@@ -178,8 +178,14 @@ static int put(struct kin_queue *queue, const void *data, size_t bytes, kin_dead
     if (kini_unlikely(r < 0))
         return r;
     int64_t result = kini_ring_put(self, queue, &call.message);
-    if (kini_unlikely(result == -EAGAIN && wait))
+    if (kini_unlikely(result == -EAGAIN && wait)) {
         result = kini_wait_for(self, &queue->shm->putters, deadline, attempt_put, &call);
+        /* Wakes that came while nobody could use them (cells are released in any order) are made
+         * good by whoever is served. */
+        if (result == 0 && kini_load(&queue->shm->putters.nwait) != 0 &&
+            kini_queue_count(self, queue->shm) < queue->shm->max_items)
+            kini_waitq_wake(self, &queue->shm->putters, 1);
+    }
     if (result < 0 && call.message.block != 0)
         kini_block_put(self, call.message.block);
     return (int)result;
@@ -217,8 +223,12 @@ static int64_t get(struct kin_queue *queue, void *buffer, size_t capacity, kin_d
         return error;
     struct get_call call = {.queue = queue, .taker = {.buffer = buffer, .capacity = capacity}};
     int64_t r = kini_ring_get(self, queue, &call.taker);
-    if (kini_unlikely(r == -EAGAIN && wait))
+    if (kini_unlikely(r == -EAGAIN && wait)) {
         r = kini_wait_for(self, &queue->shm->getters, deadline, attempt_get, &call);
+        if (r >= 0 && kini_load(&queue->shm->getters.nwait) != 0 &&
+            kini_queue_peek_bytes(self, queue->shm) >= 0)
+            kini_waitq_wake(self, &queue->shm->getters, 1); /* as in put */
+    }
     if (kini_unlikely(r == -EMSGSIZE))
         kini_fail(-EMSGSIZE, "the next message is longer than the %zu bytes of the buffer",
                   capacity);
@@ -267,24 +277,6 @@ int64_t kin_queue_next_bytes(struct kin_queue *queue)
 
 /* --- the rest ------------------------------------------------------------------------------- */
 
-/* Close the tail for good: what was put before lies behind it, nothing comes after. */
-static void close_tail(struct kini_self *self, struct kini_queue_shm *shm)
-{
-    for (;;) {
-        uint64_t at = kini_load_acq(&shm->put_at);
-        struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
-        uint64_t t = kini_load_acq(&segment->tail);
-        if (!(t & KINI_TAIL_CLOSED)) {
-            if (kini_cas_sc(&segment->tail, &t, t | KINI_TAIL_CLOSED))
-                return;
-        } else if (kini_load_acq(&segment->next) == 0) {
-            return;
-        } else {
-            kini_segment_advance_put(self, shm, at);
-        }
-    }
-}
-
 int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when)
 {
     int error;
@@ -295,7 +287,7 @@ int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when)
     kini_ilock_lock(self, &shm->grow); /* nobody links a segment from here on */
     kini_or(&shm->flags, when == KIN_AT_ONCE ? KINI_QUEUE_SHUT | KINI_QUEUE_DROP : KINI_QUEUE_SHUT);
     kini_ilock_unlock(self, &shm->grow);
-    close_tail(self, shm);
+    kini_queue_close_tail(self, shm);
     kini_waitq_wake(self, &shm->putters, UINT32_MAX);
     kini_waitq_wake(self, &shm->getters, UINT32_MAX);
     struct kini_taker drop = {.drop = true};

@@ -47,49 +47,74 @@ static bool living_intent(struct kini_self *self, struct kini_thread_shm *dead, 
         if (!(state & 1) || t == dead || kini_load_acq(&t->op) != op ||
             (kini_load_acq(&t->op_pos) & ~KINI_OP_WON) != position)
             continue;
+        /* Dead as well: if it is known to have won, its own repair has to come first; if not, the
+         * claim may be either's, and what is done about it is the same. */
         uint32_t life = KINI_STATE(kini_load_acq(&arena->participants[slot].state));
-        if (life == KINI_REAPING)
-            continue; /* dead as well: its own repair finds the claim resolved */
+        if (life == KINI_REAPING && !(kini_load_acq(&t->op_pos) & KINI_OP_WON))
+            continue;
         return true;
     }
     return false;
 }
 
-/* Put: a position that nobody will publish becomes a tombstone. */
-static int repair_put(struct kini_self *self, struct kini_thread_shm *dead, uint64_t op,
-                      struct kini_segment_shm *segment, uint64_t p, bool won)
+/* Put: a position that nobody will publish becomes a tombstone. Under grow: while it is held no
+ * segment begins or ends a life, so a cell that reads as virgin is one of this life. */
+static int bury(struct kini_self *self, struct kini_thread_shm *dead, uint64_t op,
+                struct kini_segment_shm *segment, uint64_t p, bool won)
 {
     struct kini_queue_shm *queue = kini_at(self->arena, segment->queue_off);
     struct kini_cell_shm *cell = kini_cell(segment, p);
     uint64_t tail = kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
     uint64_t base = kini_load(&segment->base), seq = kini_load_acq(&cell->seq);
-    if (p >= base && tail > p && kini_cell_is_free(seq, p, base, segment->cap)) {
-        if (!won && living_intent(self, dead, op, p))
-            return -EAGAIN;
-        kini_add_sc(&queue->skips_made, 1);
-        kini_cas_sc(&cell->seq, &seq, (p + 1) | KINI_CELL_SKIP);
-    }
+    /* head <= p: no consumer passes a cell that is not published */
+    if (kini_load(&segment->state) != KINI_SEGMENT_ACTIVE || p < base || tail <= p ||
+        kini_load_acq(&segment->head) > p || !kini_cell_is_free(seq, p, base, segment->cap))
+        return 0;
+    if (!won && living_intent(self, dead, op, p))
+        return -EAGAIN;
+    kini_add_sc(&queue->skips_made, 1);
+    kini_cas_sc(&cell->seq, &seq, (p + 1) | KINI_CELL_SKIP);
+    return 0;
+}
+
+static int repair_put(struct kini_self *self, struct kini_thread_shm *dead, uint64_t op,
+                      struct kini_segment_shm *segment, uint64_t p, bool won)
+{
+    struct kini_queue_shm *queue = kini_at(self->arena, segment->queue_off);
+    kini_ilock_lock(self, &queue->grow);
+    int r = bury(self, dead, op, segment, p, won);
+    kini_ilock_unlock(self, &queue->grow);
+    if (r < 0)
+        return r;
     kini_waitq_wake(self, &queue->getters, 1);
     kini_waitq_wake(self, &queue->putters, 1); /* a tombstone at the head is theirs to pass */
     return 0;
 }
 
 /* The consumer may have made the block its own before it died: it belongs to the queue again, or
- * the sweep would free it. Before the cell says BACK, so that a second repair does the same. */
+ * the sweep would free it. Before the cell says BACK, so that a second repair does the same. The
+ * offset is used only if the cell still says what it said, and the header changes only if it names
+ * the dead: should a living consumer have won the cell after all, nothing is touched. */
 static void requeue_block(struct kini_self *self, struct kini_segment_shm *segment,
-                          struct kini_cell_shm *cell, uint64_t p)
+                          struct kini_cell_shm *cell, uint64_t seq, uint64_t p, uint32_t dead_slot)
 {
-    uint64_t block;
-    if (!(kini_load(&cell->info) & 1))
-        return;
+    uint64_t block, info = kini_load(&cell->info);
     memcpy(&block, cell->payload, sizeof block);
+    /* a CAS that changes nothing: the cell's words were read before it, and seq has not moved */
+    if (!(info & 1) || !kini_cas_sc(&cell->seq, &seq, seq))
+        return;
     struct kini_block_shm *header = kini_block_header(self->arena, block);
     uint32_t unit = kini_unit_of(self->arena, kini_offset(self->arena, segment));
+    uint64_t word = KINI_BLOCK_WORD(KINI_BLOCK_PRIVATE, dead_slot, 0);
+    if (kini_load_acq(&header->word) != word || kini_load(&header->position) != p)
+        return; /* not adopted yet: it is still QUEUED by its producer */
     kini_block_touch(self, block);
-    kini_store(&header->position, p);
-    kini_compiler_barrier();
-    kini_store(&header->word, KINI_BLOCK_WORD(KINI_BLOCK_QUEUED, self->slot, unit));
-    kini_compiler_barrier();
+    kini_cas(&header->word, &word, KINI_BLOCK_WORD(KINI_BLOCK_QUEUED, self->slot, unit));
+}
+
+static uint32_t slot_of(struct kini_thread_shm *thread)
+{
+    return KINI_THREAD_SLOT(kini_load(&thread->state));
 }
 
 /* Get: an item that was claimed and not released is delivered again; a tombstone is released. */
@@ -104,7 +129,7 @@ static int repair_get(struct kini_self *self, struct kini_thread_shm *dead, uint
             return -EAGAIN;
         bool tombstone = seq & KINI_CELL_SKIP;
         if (!tombstone)
-            requeue_block(self, segment, cell, p);
+            requeue_block(self, segment, cell, seq, p, slot_of(dead));
         kini_cas_sc(&cell->seq, &seq, tombstone ? p + segment->cap : (p + 1) | KINI_CELL_BACK);
     }
     /* In any case: a reaper before us may have died between the mark and this. */
@@ -123,7 +148,7 @@ static int repair_take_back(struct kini_self *self, struct kini_thread_shm *dead
     if (kini_load_acq(&cell->seq) == taken) {
         if (!won && living_intent(self, dead, op, p))
             return -EAGAIN;
-        requeue_block(self, segment, cell, p);
+        requeue_block(self, segment, cell, taken, p, slot_of(dead));
         kini_cas_sc(&cell->seq, &taken, (p + 1) | KINI_CELL_BACK);
     }
     kini_add_sc(&queue->back_made, 1); /* as in repair_get */
@@ -218,11 +243,12 @@ int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *que
     if (kini_load_acq(&queue->back_made) != kini_load(&queue->back_seen)) {
         EACH_SEGMENT(self, queue, segment)
         {
+            if (kini_load(&segment->state) != KINI_SEGMENT_ACTIVE)
+                continue;
             for (uint64_t i = 0; i < segment->cap; i++) {
                 struct kini_cell_shm *cell = kini_cell(segment, i);
                 uint64_t seq = kini_load_acq(&cell->seq);
-                if ((seq & KINI_CELL_BACK) && !(seq & KINI_CELL_TAKEN) &&
-                    kini_load(&segment->state) == KINI_SEGMENT_ACTIVE)
+                if ((seq & KINI_CELL_BACK) && !(seq & KINI_CELL_TAKEN))
                     return (int64_t)(kini_load(&cell->info) >> 1);
             }
         }

@@ -102,6 +102,10 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
                       const struct kini_message *message)
 {
     struct kini_queue_shm *shm = queue->shm;
+    if (kini_unlikely(kini_load(&shm->flags) & KINI_QUEUE_SHUT)) {
+        kini_queue_close_tail(self, shm); /* should who shut it down have died before it did */
+        return -ESHUTDOWN;
+    }
     for (;;) {
         uint64_t at = kini_load_acq(&shm->put_at);
         struct kini_segment_shm *segment = kini_segment_of(queue->arena, at);
@@ -172,6 +176,8 @@ static int64_t take(struct kini_self *self, struct kin_queue *queue,
         kini_store_rel(&cell->seq, h + segment->cap);
     }
     kini_intent_end(self);
+    if (kini_unlikely(kini_load(&queue->shm->flags) & KINI_QUEUE_SHUT))
+        kini_waitq_wake(self, &queue->shm->getters, UINT32_MAX); /* it may be drained by this */
     if (block != 0)
         kini_block_put(self, block);
     return bytes;
@@ -188,9 +194,13 @@ static int64_t not_there(struct kini_self *self, struct kin_queue *queue,
         return 0;
     if ((t & KINI_TAIL_POSITION) != h)
         return -EAGAIN; /* claimed, not yet published: its producer wakes us, or its reaper */
-    if (!(t & KINI_TAIL_CLOSED))
-        return -EAGAIN;
     kini_intent_end(self);
+    if (!(t & KINI_TAIL_CLOSED)) {
+        if (!(kini_load(&queue->shm->flags) & KINI_QUEUE_SHUT))
+            return -EAGAIN;
+        kini_queue_close_tail(self, queue->shm); /* as in put */
+        return 0;
+    }
     return kini_segment_advance_get(self, queue->shm, at);
 }
 

@@ -45,6 +45,10 @@ struct kini_segment_shm *kini_segment_first(struct kini_self *self, struct kini_
  * -ESHUTDOWN, -ENOMEM … */
 int kini_segment_advance_put(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at);
 /* The get side met a closed and drained one. 0 to try again, -EAGAIN: nothing behind it. */
+/* Shut down: close the tail for good, what was put before lies behind it. Idempotent. */
+void kini_queue_close_tail(struct kini_self *self, struct kini_queue_shm *queue);
+/* Whether nobody is in the middle of taking anything, and nothing waits to be delivered again. */
+bool kini_queue_is_quiet(struct kini_self *self, struct kini_queue_shm *queue);
 int kini_segment_advance_get(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at);
 void kini_queue_journal_repair(struct kini_self *self, struct kini_ilock_shm *lock);
 
@@ -85,13 +89,11 @@ static inline void kini_intend(struct kini_self *self, uint64_t op, uint64_t pos
 {
     struct kini_thread_shm *me = self->shm;
     if (kini_load(&me->op) != op) {
-        kini_store(&me->op, 0);
-        kini_compiler_barrier();
-        kini_store(&me->op_pos, position);
-        kini_compiler_barrier();
-        kini_store(&me->op, op);
+        kini_store_rel(&me->op, 0);
+        kini_store_rel(&me->op_pos, position);
+        kini_store_rel(&me->op, op);
     } else {
-        kini_store(&me->op_pos, position);
+        kini_store_rel(&me->op_pos, position);
     }
     kini_compiler_barrier(); /* the claim's CAS is the hardware barrier */
 }
@@ -105,8 +107,9 @@ static inline void kini_intent_won(struct kini_self *self, uint64_t position)
 
 static inline void kini_intent_end(struct kini_self *self)
 {
-    kini_compiler_barrier();
-    kini_store(&self->shm->op, 0);
+    /* rel: whoever misses the intent sees the cell that it was for as released; pairs with the
+     * acquire loads in living_intent() */
+    kini_store_rel(&self->shm->op, 0);
 }
 
 #endif

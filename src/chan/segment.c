@@ -38,14 +38,22 @@ static int make(struct kini_self *self, struct kini_queue_shm *queue, uint64_t c
     return 0;
 }
 
+/* The tail is closed until the segment is linked: a producer whose view is a life old must not put
+ * into what may never become part of the chain. */
 static void begin_life(struct kini_segment_shm *segment, uint64_t base, uint64_t count_base)
 {
+    kini_store_rel(&segment->tail, base | KINI_TAIL_CLOSED);
     kini_store(&segment->base, base);
     kini_store(&segment->count_base, count_base);
     kini_store(&segment->next, 0);
     kini_store(&segment->head, base);
-    kini_store_rel(&segment->tail, base);
     kini_store(&segment->state, KINI_SEGMENT_ACTIVE);
+}
+
+static void open_tail(struct kini_segment_shm *segment)
+{
+    /* rel pairs with the acquire of tail in kini_ring_put: base and head first */
+    kini_store_rel(&segment->tail, kini_load(&segment->base));
 }
 
 struct kini_segment_shm *kini_segment_first(struct kini_self *self, struct kini_queue_shm *queue,
@@ -56,6 +64,7 @@ struct kini_segment_shm *kini_segment_first(struct kini_self *self, struct kini_
     if (*ret_error < 0)
         return NULL;
     begin_life(segment, segment->cap * 2, 0);
+    open_tail(segment);
     return segment;
 }
 
@@ -141,10 +150,11 @@ static void link_after(struct kini_self *self, struct kini_queue_shm *queue,
     if (fresh) {
         kini_store(&next->all_next, kini_load(&queue->all_segments));
         kini_block_give(self, kini_offset(arena, next), queue->tag);
-        kini_store(&queue->all_segments, kini_offset(arena, next));
+        kini_store_rel(&queue->all_segments, kini_offset(arena, next)); /* for EACH_SEGMENT */
     }
-    kini_store_rel(&segment->next,
-                   kini_offset(arena, next)); /* pairs with the acquire in successor */
+    /* rel pairs with the acquire in successor() */
+    kini_store_rel(&segment->next, kini_offset(arena, next));
+    open_tail(next);
     kini_journal_end(&queue->grow);
 }
 
@@ -156,8 +166,11 @@ void kini_queue_journal_repair(struct kini_self *self, struct kini_ilock_shm *lo
     uint64_t next_off = kini_load(&lock->arg[1]);
     struct kini_segment_shm *next = kini_at(self->arena, next_off);
     struct kini_queue_shm *queue = kini_at(self->arena, segment->queue_off);
-    if (kini_load(&segment->next) == next_off)
+    if (kini_load(&segment->next) == next_off) {
+        if (kini_load(&next->tail) == (kini_load(&next->base) | KINI_TAIL_CLOSED))
+            open_tail(next);
         return;
+    }
     if (!kini_load(&lock->arg[2])) {
         kini_store(&next->state, KINI_SEGMENT_IDLE);
     } else if (kini_load(&queue->all_segments) == next_off) {
@@ -171,28 +184,36 @@ void kini_queue_journal_repair(struct kini_self *self, struct kini_ilock_shm *lo
     }
 }
 
-static int link_next(struct kini_self *self, struct kini_queue_shm *queue,
-                     struct kini_segment_shm *segment)
+/* Under grow: whether the put side stands before a closed segment without a successor. */
+static bool needs_next(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at)
 {
+    struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
+    return kini_load_acq(&queue->put_at) == at && kini_load(&segment->next) == 0 &&
+           (kini_load_acq(&segment->tail) & KINI_TAIL_CLOSED) &&
+           !(kini_load(&queue->flags) & KINI_QUEUE_SHUT);
+}
+
+static int link_next(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at)
+{
+    struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
     kini_ilock_lock(self, &queue->grow);
     retire_old(self, queue);
-    bool needed = kini_load(&segment->next) == 0 && !(kini_load(&queue->flags) & KINI_QUEUE_SHUT);
+    bool needed = needs_next(self, queue, at);
     struct kini_segment_shm *idle = needed ? find_idle(self, queue) : NULL;
     if (idle != NULL && idle->cap >= segment->cap && reuse(self, idle) == 0) {
         link_after(self, queue, segment, idle, false);
         needed = false;
     }
-    bool shut = kini_load(&queue->flags) & KINI_QUEUE_SHUT;
     kini_ilock_unlock(self, &queue->grow);
     if (!needed)
-        return shut && kini_load(&segment->next) == 0 ? -ESHUTDOWN : 0;
+        return 0;
 
     struct kini_segment_shm *fresh;
     int r = make(self, queue, kini_min(segment->cap * 4, CAP_MOST), &fresh);
     if (r < 0)
         return r;
     kini_ilock_lock(self, &queue->grow);
-    needed = kini_load(&segment->next) == 0 && !(kini_load(&queue->flags) & KINI_QUEUE_SHUT);
+    needed = needs_next(self, queue, at);
     if (needed)
         link_after(self, queue, segment, fresh, true);
     kini_ilock_unlock(self, &queue->grow);
@@ -220,7 +241,7 @@ int kini_segment_advance_put(struct kini_self *self, struct kini_queue_shm *queu
             return -ESHUTDOWN;
         if (kini_load_acq(&queue->put_at) != at)
             return 0;
-        int r = link_next(self, queue, kini_segment_of(self->arena, at));
+        int r = link_next(self, queue, at);
         if (r < 0)
             return r;
         next = successor(self, at);
@@ -230,13 +251,48 @@ int kini_segment_advance_put(struct kini_self *self, struct kini_queue_shm *queu
     return 0;
 }
 
+bool kini_queue_is_quiet(struct kini_self *self, struct kini_queue_shm *queue)
+{
+    for (struct kini_segment_shm *s = at_offset(self, kini_load_acq(&queue->all_segments));
+         s != NULL; s = at_offset(self, kini_load(&s->all_next)))
+        if (kini_load(&s->state) == KINI_SEGMENT_ACTIVE && !is_quiet(s))
+            return false;
+    return true;
+}
+
+void kini_queue_close_tail(struct kini_self *self, struct kini_queue_shm *queue)
+{
+    for (;;) {
+        uint64_t at = kini_load_acq(&queue->put_at);
+        struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
+        uint64_t t = kini_load_acq(&segment->tail);
+        if (!(t & KINI_TAIL_CLOSED)) {
+            if (kini_cas_sc(&segment->tail, &t, t | KINI_TAIL_CLOSED))
+                return;
+        } else if (kini_load_acq(&segment->next) == 0) {
+            return;
+        } else {
+            kini_segment_advance_put(self, queue, at);
+        }
+    }
+}
+
+/* Nothing behind the last segment. Drained is said only when nobody is in the middle of taking
+ * something: should that one die, it comes back, and somebody has to be there. */
+static int at_the_end(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at)
+{
+    if (kini_load_acq(&queue->get_at) != at)
+        return 0;
+    if (!(kini_load_acq(&queue->flags) & KINI_QUEUE_SHUT))
+        return -EAGAIN;
+    return kini_queue_is_quiet(self, queue) ? -ESHUTDOWN : -EAGAIN;
+}
+
 int kini_segment_advance_get(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at)
 {
     uint64_t next = successor(self, at);
     if (next == 0)
-        return kini_load_acq(&queue->get_at) != at              ? 0
-               : kini_load_acq(&queue->flags) & KINI_QUEUE_SHUT ? -ESHUTDOWN
-                                                                : -EAGAIN;
+        return at_the_end(self, queue, at);
     /* The put side first: a segment that it may still stand on is not to become idle. */
     uint64_t put = kini_load_acq(&queue->put_at);
     if (put == at)

@@ -121,11 +121,14 @@ static void unpark(struct kini_thread_shm *t)
     kini_os_futex_wake(&t->park, 1);
 }
 
-static bool wake_one(struct kini_self *self, struct kini_waitq_shm *queue)
+/* Only one that has waited since before the ticket. */
+static bool wake_one(struct kini_self *self, struct kini_waitq_shm *queue, uint64_t ticket)
 {
     struct kini_thread_shm *me = self->shm;
     kini_ilock_lock(self, &queue->lock);
     uint32_t index = kini_load(&queue->head);
+    if (index != 0 && kini_load(&self->arena->threads[index].wait_ticket) > ticket)
+        index = 0;
     if (index != 0) {
         kini_store(&me->wake_target, index);
         kini_journal_begin(&queue->lock, 1);
@@ -146,7 +149,9 @@ static bool wake_one(struct kini_self *self, struct kini_waitq_shm *queue)
 
 void kini_waitq_wake_slow(struct kini_self *self, struct kini_waitq_shm *queue, uint32_t count)
 {
-    while (count-- > 0 && wake_one(self, queue))
+    /* Those who find nothing and come back are not woken a second time. */
+    uint64_t ticket = kini_load(&self->arena->super->wait_tickets);
+    while (count-- > 0 && wake_one(self, queue, ticket))
         ;
 }
 
@@ -246,7 +251,7 @@ static int64_t sleep_until(struct kini_self *self, struct kini_waitq_shm *queue,
         bool served_early = r != -EAGAIN;
         if (!served_early && kini_load_acq(&self->shm->wait_state) == KINI_WAIT_CHOSEN)
             r = attempt(self, arg); /* still CHOSEN: if we die now the wake is passed on */
-        if (leave(self, queue) && (served_early || (r != -EAGAIN && r < 0)))
+        if (leave(self, queue) && (served_early || timed_out || (r != -EAGAIN && r < 0)))
             kini_waitq_wake(self, queue, 1);
         if (r != -EAGAIN)
             return r;
