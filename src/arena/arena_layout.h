@@ -185,9 +185,9 @@ struct kini_super_shm {
     _Alignas(128) kini_a64 participants_committed, threads_committed;
     kini_a64 objects_committed, bitmaps_committed, spans_committed;
     kini_a32 participants_high, threads_high, objects_high;
-    kini_a32 units_high;            /* W: holder of the span lock, before a unit is first used */
-    kini_a32 cached_units;          /* hint: free units that have memory */
-    kini_a32 used_units;            /* hint for observers */
+    kini_a32 units_high;   /* W: holder of the span lock, before a unit is first used */
+    kini_a32 cached_units; /* hint: free units that have memory */
+    uint32_t reserved1;
     kini_a32 free_hint;             /* hint: no free unit below this one */
     kini_a32 orphan_spans;          /* hint: spans whose owning thread ended */
     _Alignas(128) kini_a64 watcher; /* thread index 16 | deadline in ms 48; hint */

@@ -192,6 +192,8 @@ void kini_arena_leave(struct kin_arena *arena)
         if (other != self)
             kini_self_release(other);
     }
+    /* Our lists of spans first: the sweep gives the spans to whoever wants them. */
+    kini_block_caches_release(self);
     kini_reap_steps(self, arena->slot);
     kini_self_release(self);
     arena->selves = NULL;
@@ -227,7 +229,9 @@ int kin_arena_stat(struct kin_arena *arena, struct kin_arena_stats *ret_stat)
             KINI_OBJECT_STATE(kini_load_acq(&arena->objects[i].state)) == KINI_OBJECT_LIVE;
     stat.reserved_bytes = super->reserve_bytes;
     kini_os_memory_used(arena->fd, &stat.committed_bytes);
-    stat.used_bytes = (uint64_t)kini_load(&super->used_units) * KINI_UNIT_BYTES;
+    for (uint32_t i = 0; i < (kini_load_acq(&super->units_high) + 63) / 64; i++)
+        stat.used_bytes +=
+            (uint64_t)__builtin_popcountll(kini_load(&arena->free_map[i])) * KINI_UNIT_BYTES;
     stat.deaths_count = kini_load(&super->deaths);
     memcpy(ret_stat, &stat, ret_stat->size);
     return 0;

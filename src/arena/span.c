@@ -176,7 +176,6 @@ int kini_span_take(struct kini_self *self, uint32_t count, bool commit, uint32_t
     if (r < 0)
         return r;
     cached_change(arena, 0, committed_units(arena, *ret_unit, count));
-    kini_add(&arena->super->used_units, count);
     if (commit)
         r = kini_span_commit(arena, *ret_unit, count);
     else
@@ -217,9 +216,6 @@ void kini_span_free(struct kini_self *self, uint32_t unit)
     kini_journal_end(lock);
     kini_ilock_unlock(self, lock);
     cached_change(arena, cached, 0);
-    uint32_t used = kini_load(&arena->super->used_units);
-    while (!kini_cas(&arena->super->used_units, &used, used > count ? used - count : 0))
-        ;
 }
 
 /* An orphan of the class becomes this thread's: its unit, or UINT32_MAX. One store: no journal. */

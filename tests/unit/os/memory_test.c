@@ -46,14 +46,14 @@ START_TEST(commit_and_release)
     ck_assert_uint_eq(used(&f), 12 * MIB);
     ck_assert(kt_filled(f.base, 8 * MIB, 1));
     KT_OK(kini_os_memory_commit(f.fd, 4 * MIB, 8 * MIB));
-    KT_OK(kini_os_memory_release(f.fd, 0, 8 * MIB));
+    KT_OK(kini_os_memory_release(f.base, 8 * MIB));
     ck_assert_uint_eq(used(&f), 4 * MIB);
     KT_OK(kini_os_memory_commit(f.fd, 0, MIB));
     uint64_t sum = 0;
     for (uint64_t i = 0; i < MIB; i++)
         sum += (unsigned char)f.base[i];
     ck_assert_uint_eq(sum, 0);
-    KT_OK(kini_os_memory_release(f.fd, 200 * MIB, MIB)); /* beyond the end: nothing to do */
+    KT_OK(kini_os_memory_release(f.base + 200 * MIB, MIB)); /* beyond the end: nothing to do */
     close_file(&f);
 }
 END_TEST
