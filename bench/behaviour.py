@@ -52,8 +52,8 @@ def measure_python(log, lines, records, directory):
         with open(log, "rb") as source, open(part, "wb") as target:
             target.writelines(itertools.islice(source, records))
     report = measure([sys.executable, HERE / "behaviour_plain.py", part])
-    whole = part == log
-    return report["seconds"] * lines / report["lines"], report["peak_memory_bytes"] if whole else None
+    seconds = report["seconds"] * lines / report["lines"]
+    return seconds, report["peak_memory_bytes"] if part == log else None
 
 
 def median(reports, key):
@@ -76,10 +76,11 @@ def print_results(reports, python, lines):
     for name in seconds:
         print_row(name, seconds[name], lines, peak[name])
     print()
-    print_ratio("time: one worker / two workers", seconds["1 worker"] / seconds["2 workers"], ">= 1.85")
-    print_ratio("time: one worker / plain loop", seconds["1 worker"] / seconds["loop"], "<= 1.10")
-    print_ratio("time: Python / two workers", seconds["python"] / seconds["2 workers"], ">= 100")
-    print_ratio("time: Python / plain loop", seconds["python"] / seconds["loop"], "-")
+    one, two, loop = seconds["1 worker"], seconds["2 workers"], seconds["loop"]
+    print_ratio("time: one worker / two workers", one / two, ">= 1.85")
+    print_ratio("time: one worker / plain loop", one / loop, "<= 1.10")
+    print_ratio("time: Python / two workers", seconds["python"] / two, ">= 100")
+    print_ratio("time: Python / plain loop", seconds["python"] / loop, "-")
     print_ratio("memory: two workers / plain loop", peak["2 workers"] / peak["loop"], "<= 1.50")
     if peak["python"]:
         print_ratio("memory: Python / two workers", peak["python"] / peak["2 workers"], ">= 2.70")

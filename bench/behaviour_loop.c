@@ -56,13 +56,13 @@ static int add_part(struct analyst *analyst, struct summing *summing, const stru
     return r < 0 ? r : summing_add(summing, p, result, bytes);
 }
 
-static int run(const struct plan *plan, struct summary *summary)
+static int run(const struct plan *plan, double begin, struct summary *summary)
 {
     static struct analyst analyst;
     struct set users, items;
     struct set_census census;
     struct summing summing = {0};
-    uint64_t keys_max = plan->bytes / RECORD_BYTES_MIN;
+    uint64_t keys_max = plan->bytes / LARGE_KEY_RECORD_BYTES;
 
     int r = make_set(&users, keys_max);
     if (r == 0)
@@ -79,6 +79,7 @@ static int run(const struct plan *plan, struct summary *summary)
         set_count_part(&items, 0, 1, &census);
         summing_add_items(&summing, &census);
         summing_end(&summing, plan);
+        summary->seconds = now_seconds() - begin;
         summary->peak_memory_bytes = memory_of(getpid());
     }
     summing_free(&summing);
@@ -94,13 +95,12 @@ int main(int argc, char **argv)
 
     int r = plan_init(&plan, argv + 1, (size_t)argc - 1);
     if (r == 0)
-        r = plan_cut(&plan, 1);
+        r = plan_cut(&plan, 1, 1);
     if (r == 0)
-        r = run(&plan, &summary);
+        r = run(&plan, begin, &summary);
     if (r == 0) {
         summary.workers = 1;
         summary.chunks = plan.parts_count;
-        summary.seconds = now_seconds() - begin;
         report_json(stdout, &summary);
     } else {
         fprintf(stderr, "behaviour_loop: %s\n", strerror(-r));

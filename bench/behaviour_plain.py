@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The behaviour analysis in plain Python: csv, dict, set. Prints the JSON that `behaviour --json` prints.
+"""The behaviour analysis in plain Python: csv, dict, set. Prints the JSON of `behaviour --json`.
 
     behaviour_plain.py [--exact] FILE...
 

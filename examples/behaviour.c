@@ -97,7 +97,7 @@ static int run(const struct options *options, char *const *paths, size_t paths_c
     struct plan plan;
 
     int r = plan_init(&plan, paths, paths_count);
-    if (r == 0 && plan_cut(&plan, chunks) < 0) {
+    if (r == 0 && plan_cut(&plan, chunks, workers) < 0) {
         fprintf(stderr, "behaviour: out of memory\n");
         r = -1;
     }

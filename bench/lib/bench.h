@@ -26,11 +26,23 @@ extern struct bench_options bench_options;
 void bench_begin(int argc, char **argv, const char *what);
 /* The machine, the compiler, the date. */
 void bench_print_header(void);
+/* How long a word takes from one processor to another, in nanoseconds; 0: there is only one. In a
+ * virtual machine it may be another value tomorrow, and all else with it. */
+double bench_distance_ns(void);
 
 _Noreturn void bench_die(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* Die unless r is 0 or more: a result of kin, and one of the system with errno. */
 void bench_must(int64_t r, const char *what);
 void bench_must_sys(int64_t r, const char *what);
+
+/* What other processes, or the host, do with the processors meanwhile; prints nothing if it is
+ * little. All children must have been waited for. */
+struct bench_others {
+    int64_t since_ns;
+    double busy, own; /* seconds of processor time so far */
+};
+void bench_others_begin(struct bench_others *others);
+void bench_others_print(const struct bench_others *others);
 
 int64_t bench_now_ns(void);
 double bench_median(const double *values, int count);

@@ -51,9 +51,11 @@ static void drop_unwanted(struct bench_contest *contest)
 
 void bench_contest(struct bench_contest *contest)
 {
+    struct bench_others others;
     drop_unwanted(contest);
     for (int i = 0; i < contest->list_count; i++)
         calibrate(&contest->list[i]);
+    bench_others_begin(&others);
     for (int round = 0; round < bench_options.runs; round++) {
         for (int i = 0; i < contest->list_count; i++) {
             struct bench_contestant *c = &contest->list[i];
@@ -64,4 +66,5 @@ void bench_contest(struct bench_contest *contest)
         }
     }
     bench_print_table(contest);
+    bench_others_print(&others);
 }

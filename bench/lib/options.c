@@ -70,6 +70,7 @@ void bench_begin(int argc, char **argv, const char *what)
     const char *slash = strrchr(argv[0], '/');
     printf("%s: %s\n", slash ? slash + 1 : argv[0], what);
     bench_print_header();
-    printf("medians of %d rounds, samples of %.2f s, %s\n", o->runs, o->seconds,
-           o->pin ? "processes pinned to one processor each" : "not pinned");
+    printf("a word from processor to processor: %.0f ns; medians of %d rounds, samples of %.2f s, "
+           "%s\n",
+           bench_distance_ns(), o->runs, o->seconds, o->pin ? "pinned" : "not pinned");
 }

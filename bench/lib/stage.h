@@ -10,9 +10,9 @@
 struct stage_place { /* one cache line pair each: what a process writes */
     _Alignas(128) int64_t begin_ns;
     int64_t end_ns;
-    uint64_t sum;    /* of what it received, to check that nothing was lost */
-    double p50, p99; /* seconds */
-    double sleeps;   /* voluntary switches for each operation */
+    uint64_t sum;  /* of what it received, to check that nothing was lost */
+    double value;  /* of a part that measures something itself */
+    double sleeps; /* voluntary switches for each operation */
 };
 
 struct stage {

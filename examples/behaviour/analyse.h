@@ -17,6 +17,10 @@
 
 #define FAULTS_KEPT 5
 
+/* The shortest record with a user or an item that is not a small key of the sets, and its end:
+ * "16777216,1,1,pv,1". It bounds how many large keys a log can have. */
+#define LARGE_KEY_RECORD_BYTES 18
+
 /* Marks of a user in the set. */
 enum { USER_VIEWED = 1, USER_WANTED = 2, USER_BOUGHT = 4 };
 

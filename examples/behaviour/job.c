@@ -35,6 +35,7 @@ struct job_state {
     struct watch watch;
     struct summing summing;
     uint64_t next_part; /* to be handed to the pool */
+    uint64_t part;      /* handed to it last */
     uint64_t retried_count;
 };
 
@@ -105,7 +106,7 @@ static int commit(void *arena, void *memory, uint64_t bytes)
 
 static int make_set(struct job *job, struct set *set)
 {
-    uint64_t keys_max = job->plan->bytes / RECORD_BYTES_MIN;
+    uint64_t keys_max = job->plan->bytes / LARGE_KEY_RECORD_BYTES;
     void *memory;
 
     int r = kin_block_reserve(job->arena, set_bytes(keys_max), &memory);
@@ -126,7 +127,7 @@ static int make_progress(struct job *job)
 
 static int make_arena(struct job *job)
 {
-    uint64_t sets = 2 * set_bytes(job->plan->bytes / RECORD_BYTES_MIN);
+    uint64_t sets = 2 * set_bytes(job->plan->bytes / LARGE_KEY_RECORD_BYTES);
     struct kin_arena_opts opts = {.name = "behaviour"};
 
     /* The usual reservation is enough for the usual log. */
@@ -157,14 +158,13 @@ static int prepare(struct job_state *state, const struct job_opts *opts)
 
 static int next_part(void *arg, const void **ret_item, size_t *ret_bytes)
 {
-    static uint64_t index; /* is copied before the next call */
     struct job_state *state = arg;
 
     if (state->next_part == state->job.plan->parts_count)
         return 0;
-    index = state->next_part++;
-    *ret_item = &index;
-    *ret_bytes = sizeof index;
+    state->part = state->next_part++;
+    *ret_item = &state->part;
+    *ret_bytes = sizeof state->part;
     return 1;
 }
 

@@ -64,29 +64,50 @@ void plan_free(struct plan *plan)
     *plan = (struct plan){0};
 }
 
+struct cut {
+    uint64_t parts_count, workers_count;
+};
+
 /* a * b / c; none of the input sizes is near what a double holds exactly, and it need not be. */
 static uint64_t share(uint64_t a, uint64_t b, uint64_t c)
 {
     return (uint64_t)((double)a * (double)b / (double)c);
 }
 
-static void cut_input(struct plan *plan, size_t i, uint64_t count)
+/* How large a part is, compared with the others. The last are smaller, so that the workers end at
+ * about the same time: who is late by then gets fewer of them. */
+static uint64_t weight(const struct cut *cut, uint64_t part)
 {
-    uint64_t bytes = plan->inputs[i].bytes;
-    uint64_t begin = 0;
+    uint64_t left = part < cut->parts_count ? cut->parts_count - part : 1;
 
-    for (uint64_t n = 1; n <= count; n++) {
-        uint64_t end = n == count ? bytes : share(bytes, n, count);
+    if (cut->parts_count < 4 * cut->workers_count || left > 2 * cut->workers_count)
+        return 4;
+    return left > cut->workers_count ? 2 : 1;
+}
+
+/* Cut an input into the parts [first, first+count). */
+static void cut_input(struct plan *plan, const struct cut *cut, size_t input, uint64_t first,
+                      uint64_t count)
+{
+    uint64_t bytes = plan->inputs[input].bytes;
+    uint64_t weights = 0, weights_before = 0, begin = 0;
+
+    for (uint64_t n = first; n < first + count; n++)
+        weights += weight(cut, n);
+    for (uint64_t n = first; n < first + count; n++) {
+        weights_before += weight(cut, n);
+        uint64_t end = n == first + count - 1 ? bytes : share(bytes, weights_before, weights);
         if (end == begin)
             continue;
         plan->parts[plan->parts_count++] =
-            (struct part){.input = (uint32_t)i, .begin = begin, .end = end};
+            (struct part){.input = (uint32_t)input, .begin = begin, .end = end};
         begin = end;
     }
 }
 
-int plan_cut(struct plan *plan, uint64_t parts_count)
+int plan_cut(struct plan *plan, uint64_t parts_count, uint64_t workers_count)
 {
+    const struct cut cut = {parts_count, workers_count};
     uint64_t bytes_before = 0, parts_before = 0;
 
     plan->parts = calloc(parts_count + plan->inputs_count + 1, sizeof *plan->parts);
@@ -98,7 +119,7 @@ int plan_cut(struct plan *plan, uint64_t parts_count)
         bytes_before += plan->inputs[i].bytes;
         uint64_t parts_then = share(parts_count, bytes_before, plan->bytes);
         uint64_t count = parts_then > parts_before ? parts_then - parts_before : 1;
-        cut_input(plan, i, count);
+        cut_input(plan, &cut, i, parts_before, count);
         parts_before = parts_then;
     }
     return 0;

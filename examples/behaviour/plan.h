@@ -31,8 +31,9 @@ struct plan {
 int plan_init(struct plan *plan, char *const *paths, size_t paths_count);
 void plan_free(struct plan *plan);
 
-/* Cut the input into about so many parts, shared among the files by size; at least one for each
- * file that is not empty. 0 or -ENOMEM. */
-int plan_cut(struct plan *plan, uint64_t parts_count);
+/* Cut the input into so many parts for so many workers, shared among the files by size. There are
+ * more when there are more files that are not empty, fewer when there are fewer bytes. 0 or
+ * -ENOMEM. */
+int plan_cut(struct plan *plan, uint64_t parts_count, uint64_t workers_count);
 
 #endif

@@ -16,9 +16,6 @@ enum behaviour { PV, CART, FAV, BUY, BEHAVIOURS_COUNT };
 
 extern const char *const behaviour_names[BEHAVIOURS_COUNT];
 
-/* The shortest well-formed record, "1,1,1,pv,1" and its end: bounds how many there can be. */
-#define RECORD_BYTES_MIN 11
-
 struct record {
     uint64_t user, item, category;
     enum behaviour behaviour;
@@ -153,7 +150,7 @@ static inline const char *scan_hour(const char *p, unsigned *ret_hour)
     uint64_t number;
 
     if (scan_digits(p, &number) == 8 && is_digit(p[8]) && is_digit(p[9]) && !is_digit(p[10])) {
-        *ret_hour = hour_of_second(number * 100);
+        *ret_hour = ((uint32_t)number / 36 + 8) % 24;
         return p + 10;
     }
     p = scan_number(p, &number);

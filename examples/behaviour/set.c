@@ -22,10 +22,10 @@ static uint64_t buckets_count(unsigned level)
 }
 
 /* The levels below and with the given number hold so many buckets: each level doubles the set. */
-static unsigned levels_for(uint64_t keys_count)
+static unsigned levels_for(uint64_t large_count)
 {
     /* Twice the slots, and one level more for the buckets that fill before the others. */
-    uint64_t wanted = keys_count / SET_BUCKET_KEYS * 2;
+    uint64_t wanted = large_count / SET_BUCKET_KEYS * 2;
     unsigned levels = 2;
 
     while (levels < SET_LEVELS_MAX && FIRST_BUCKETS << (levels - 2) < wanted)
@@ -33,9 +33,9 @@ static unsigned levels_for(uint64_t keys_count)
     return levels;
 }
 
-uint64_t set_bytes(uint64_t keys_count)
+uint64_t set_bytes(uint64_t large_count)
 {
-    uint64_t buckets = FIRST_BUCKETS << (levels_for(keys_count) - 1);
+    uint64_t buckets = FIRST_BUCKETS << (levels_for(large_count) - 1);
     return sizeof(struct set_header_shm) + SET_SMALL_KEYS + buckets * sizeof(struct set_bucket_shm);
 }
 
@@ -86,13 +86,13 @@ static int open_page(struct set *set, uint64_t page)
     return r;
 }
 
-int set_init(struct set *set, void *memory, uint64_t keys_count, set_commit_fn commit,
+int set_init(struct set *set, void *memory, uint64_t large_count, set_commit_fn commit,
              void *commit_arg)
 {
     memset(set, 0, sizeof *set);
     set->header = memory;
     set->small = (void *)(set->header + 1);
-    set->levels_count = levels_for(keys_count);
+    set->levels_count = levels_for(large_count);
     set->commit = commit;
     set->commit_arg = commit_arg;
 
@@ -192,41 +192,65 @@ static int add_large(struct set *set, const uint64_t *keys, const uint8_t *marks
     return 0;
 }
 
-static inline int add_small(struct set *set, uint64_t key, bool marked, uint8_t marks)
+/* Which of the small keys lack a mark: missing says which of keys, the result how many. Most lack
+ * none, but which do cannot be foretold, so there is no branch for it. */
+static int find_missing(struct set *set, const uint64_t *keys, const uint8_t *marks,
+                        const uint16_t *small, unsigned small_count, uint16_t *missing)
 {
-    uint64_t page = key / SET_PAGE_KEYS;
+    unsigned missing_count = 0;
 
-    if (!atomic_load_explicit(&set->header->pages_ready[page], memory_order_relaxed)) {
-        int r = open_page(set, page);
-        if (r < 0)
-            return r;
+    for (unsigned s = 0; s < small_count; s++) {
+        uint64_t key = keys[small[s]];
+        uint64_t page = key / SET_PAGE_KEYS;
+        if (!atomic_load_explicit(&set->header->pages_ready[page], memory_order_relaxed)) {
+            int r = open_page(set, page);
+            if (r < 0)
+                return r;
+        }
+        unsigned wanted = SET_PRESENT | (marks ? marks[small[s]] : 0);
+        unsigned there = atomic_load_explicit(&set->small[key], memory_order_relaxed);
+        missing[missing_count] = small[s];
+        missing_count += (wanted & ~there) != 0;
     }
-    marks |= SET_PRESENT;
-    if (!(marks & ~atomic_load_explicit(&set->small[key], memory_order_relaxed)))
-        return 0;
-    /* An atomic "or" waits for all memory accesses before it: only where it is needed. */
-    if (marked)
-        atomic_fetch_or_explicit(&set->small[key], marks, memory_order_relaxed);
-    else
-        atomic_store_explicit(&set->small[key], marks, memory_order_relaxed);
-    return 0;
+    return (int)missing_count;
+}
+
+/* Add small keys: small says which of keys. A line of memory that another process has written to
+ * is slow to come, so all that will be written are asked for before the first is. */
+static int add_small(struct set *set, const uint64_t *keys, const uint8_t *marks,
+                     const uint16_t *small, unsigned small_count)
+{
+    uint16_t missing[SET_BATCH];
+    int count = find_missing(set, keys, marks, small, small_count, missing);
+
+    for (int m = 0; m < count; m++)
+        __builtin_prefetch((const void *)&set->small[keys[missing[m]]], 1);
+    for (int m = 0; m < count; m++) {
+        _Atomic uint8_t *there = &set->small[keys[missing[m]]];
+        if (marks)
+            atomic_fetch_or_explicit(there, (uint8_t)(SET_PRESENT | marks[missing[m]]),
+                                     memory_order_relaxed);
+        else
+            atomic_store_explicit(there, (uint8_t)SET_PRESENT, memory_order_relaxed);
+    }
+    return count < 0 ? count : 0;
 }
 
 int set_add(struct set *set, const uint64_t *keys, const uint8_t *marks, unsigned count)
 {
-    uint16_t large[SET_BATCH];
-    unsigned large_count = 0;
+    uint16_t small[SET_BATCH], large[SET_BATCH];
+    unsigned small_count = 0, large_count = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        if (keys[i] >= SET_SMALL_KEYS) {
+        if (keys[i] < SET_SMALL_KEYS) {
+            small[small_count++] = (uint16_t)i;
+            __builtin_prefetch((const void *)&set->small[keys[i]]);
+        } else {
             large[large_count++] = (uint16_t)i;
-            continue;
         }
-        int r = add_small(set, keys[i], marks != NULL, marks ? marks[i] : 0);
-        if (r < 0)
-            return r;
     }
-    return add_large(set, keys, marks, large, large_count);
+    int r = add_small(set, keys, marks, small, small_count);
+    return r < 0 ? r : add_large(set, keys, marks, large, large_count);
 }
 
 /* --- counting -------------------------------------------------------------------------------- */
@@ -243,15 +267,28 @@ static void count_buckets(const struct set_bucket_shm *bucket, const struct set_
     }
 }
 
+/* Count eight small keys. */
+static inline void count_bytes(uint64_t bytes, struct set_census *census)
+{
+    const uint64_t each = UINT64_C(0x0101010101010101);
+
+    if (!(bytes & (SET_PRESENT - 1) * each)) {
+        /* No marks: the product adds up the bytes, which are 0 or 1 now, in the highest. */
+        census->by_marks[0] += (bytes / SET_PRESENT) * each >> 56;
+        return;
+    }
+    for (; bytes; bytes >>= 8)
+        if (bytes & SET_PRESENT)
+            census->by_marks[bytes & (SET_PRESENT - 1)]++;
+}
+
 /* Nobody adds any more, so the bytes can be read eight at once. */
 static void count_page(const void *page, struct set_census *census)
 {
     for (uint64_t at = 0; at < SET_PAGE_KEYS; at += 8) {
         uint64_t bytes;
         memcpy(&bytes, (const char *)page + at, sizeof bytes);
-        for (; bytes; bytes >>= 8)
-            if (bytes & SET_PRESENT)
-                census->by_marks[bytes & (SET_PRESENT - 1)]++;
+        count_bytes(bytes, census);
     }
 }
 

@@ -58,13 +58,13 @@ struct set_census {
     uint64_t by_marks[1 << SET_MARKS_COUNT];
 };
 
-/* How much memory a set needs that surely has room for so many keys. Most of it is only touched
- * when that many really come. */
-uint64_t set_bytes(uint64_t keys_count);
+/* How much memory a set needs that surely has room for so many keys that are not small. Most of it
+ * is only touched when that many really come. */
+uint64_t set_bytes(uint64_t large_count);
 
-/* Make the view of a set in memory of set_bytes(keys_count), 64-byte aligned, zero where it has
+/* Make the view of a set in memory of set_bytes(large_count), 64-byte aligned, zero where it has
  * been committed, and commit what an empty set needs. Errors: those of commit. */
-int set_init(struct set *set, void *memory, uint64_t keys_count, set_commit_fn commit,
+int set_init(struct set *set, void *memory, uint64_t large_count, set_commit_fn commit,
              void *commit_arg);
 
 /* Add up to SET_BATCH keys, each with its marks; NULL for a set that never has any. Many at once,

@@ -28,12 +28,6 @@ void summing_free(struct summing *summing)
     summing->part_faults = NULL;
 }
 
-static void add_entries(struct tally *tally, const struct tally_entry *entries, uint64_t count)
-{
-    for (uint64_t i = 0; i < count; i++)
-        tally_add(tally, entries[i].key, entries[i].count);
-}
-
 int summing_add(struct summing *summing, size_t part, const void *result, size_t bytes)
 {
     const struct part_counts *counts = result;
@@ -56,8 +50,8 @@ int summing_add(struct summing *summing, size_t part, const void *result, size_t
     memcpy(kept->faults, counts->faults, sizeof kept->faults);
 
     const struct tally_entry *entries = (const void *)(counts + 1);
-    add_entries(&summing->category_views, entries, counts->categories_count);
-    add_entries(&summing->item_buys, entries + counts->categories_count, counts->items_count);
+    tally_add_all(&summing->category_views, entries, counts->categories_count);
+    tally_add_all(&summing->item_buys, entries + counts->categories_count, counts->items_count);
     return summing->category_views.failed || summing->item_buys.failed ? -ENOMEM : 0;
 }
 
@@ -89,22 +83,26 @@ static bool comes_before(const struct tally_entry *a, const struct tally_entry *
     return a->count != b->count ? a->count > b->count : a->key < b->key;
 }
 
+/* Put an entry among the top so far, if it belongs there. Returns how many there are now. */
+static unsigned rank(const struct tally_entry *entry, struct tally_entry *top, unsigned count)
+{
+    if (entry->count == 0 || (count == TOP_COUNT && !comes_before(entry, &top[TOP_COUNT - 1])))
+        return count;
+
+    unsigned place = count < TOP_COUNT ? count++ : TOP_COUNT - 1;
+    for (; place > 0 && comes_before(entry, &top[place - 1]); place--)
+        top[place] = top[place - 1];
+    top[place] = *entry;
+    return count;
+}
+
 /* The keys with the largest counts, in order; not those that were never counted. */
 static unsigned find_top(const struct tally *tally, struct tally_entry top[TOP_COUNT])
 {
-    unsigned count = 0;
+    unsigned count = rank(&tally->zero, top, 0);
 
-    for (size_t i = 0; i <= tally->mask + 1; i++) {
-        const struct tally_entry *entry = &tally->entries[i];
-        if (entry->count == 0)
-            continue;
-        if (count == TOP_COUNT && !comes_before(entry, &top[TOP_COUNT - 1]))
-            continue;
-        unsigned place = count < TOP_COUNT ? count++ : TOP_COUNT - 1;
-        for (; place > 0 && comes_before(entry, &top[place - 1]); place--)
-            top[place] = top[place - 1];
-        top[place] = *entry;
-    }
+    for (size_t i = 0; i <= tally->mask; i++)
+        count = rank(&tally->entries[i], top, count);
     return count;
 }
 

@@ -5,12 +5,27 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-#define FIRST_ENTRIES 1024
+#define HUGE_PAGE_BYTES ((size_t)2 * 1024 * 1024)
+#define FIRST_ENTRIES   1024
+#define STRIDE          128
+#define AHEAD           16 /* entries to ask the memory for in advance */
 
+/* Cleared by hand, because calloc leaves each page to two faults, the first look and the first
+ * count. Large tables ask for huge pages, which have hardly any; they are powers of two, so that
+ * nothing of the pages is lost. */
 static struct tally_entry *entries_new(size_t count)
 {
-    return calloc(count + 1, sizeof(struct tally_entry));
+    size_t bytes = count * sizeof(struct tally_entry);
+    bool huge = bytes >= HUGE_PAGE_BYTES;
+    struct tally_entry *entries = aligned_alloc(huge ? HUGE_PAGE_BYTES : 64, bytes);
+
+    if (!entries)
+        return NULL;
+    if (huge)
+        madvise(entries, bytes, MADV_HUGEPAGE); /* no harm if it is refused */
+    return memset(entries, 0, bytes);
 }
 
 int tally_init(struct tally *tally)
@@ -27,8 +42,9 @@ void tally_free(struct tally *tally)
 
 void tally_clear(struct tally *tally)
 {
-    memset(tally->entries, 0, (tally->mask + 2) * sizeof *tally->entries);
+    memset(tally->entries, 0, (tally->mask + 1) * sizeof *tally->entries);
     tally->used = 0;
+    tally->zero.count = 0;
     tally->zero_there = tally->failed = false;
 }
 
@@ -37,26 +53,39 @@ size_t tally_count(const struct tally *tally)
     return tally->used + tally->zero_there;
 }
 
+/* In long strides: put into another table in the order of this one, the entries would crowd at the
+ * beginning of that for as long as it is small, and each search there would be long. */
 void tally_copy(const struct tally *tally, struct tally_entry *ret_entries)
 {
-    for (size_t i = 0; i <= tally->mask; i++)
-        if (tally->entries[i].key != 0)
-            *ret_entries++ = tally->entries[i];
+    for (size_t first = 0; first < STRIDE; first++)
+        for (size_t i = first; i <= tally->mask; i += STRIDE)
+            if (tally->entries[i].key != 0)
+                *ret_entries++ = tally->entries[i];
     if (tally->zero_there)
-        *ret_entries = tally->entries[tally->mask + 1];
+        *ret_entries = tally->zero;
+}
+
+/* A key that is not there yet, into a table that has room. */
+static void put(struct tally *tally, const struct tally_entry *entry)
+{
+    size_t i = tally_place(tally, entry->key);
+
+    while (tally->entries[i].key != 0)
+        i = (i + 1) & tally->mask;
+    tally->entries[i] = *entry;
 }
 
 static bool tally_grow(struct tally *tally)
 {
-    struct tally larger = {.mask = 2 * tally->mask + 1, .zero_there = tally->zero_there};
+    struct tally larger = *tally;
 
+    larger.mask = 2 * tally->mask + 1;
     larger.entries = entries_new(larger.mask + 1);
     if (!larger.entries)
         return false;
     for (size_t i = 0; i <= tally->mask; i++)
         if (tally->entries[i].key != 0)
-            tally_add(&larger, tally->entries[i].key, tally->entries[i].count);
-    larger.entries[larger.mask + 1] = tally->entries[tally->mask + 1];
+            put(&larger, &tally->entries[i]);
     free(tally->entries);
     *tally = larger;
     return true;
@@ -65,18 +94,24 @@ static bool tally_grow(struct tally *tally)
 void tally_add_new(struct tally *tally, uint64_t key, uint64_t count)
 {
     if (key == 0) {
-        tally->entries[tally->mask + 1].count += count;
+        tally->zero.count += count;
         tally->zero_there = true;
         return;
     }
-    /* At most three of five, so that a search ends soon. */
-    if ((tally->used + 1) * 5 > (tally->mask + 1) * 3 && !tally_grow(tally)) {
+    /* At most three of four, so that a search ends soon. */
+    if ((tally->used + 1) * 4 > (tally->mask + 1) * 3 && !tally_grow(tally)) {
         tally->failed = true;
         return;
     }
-    size_t i = (key * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & tally->mask;
-    while (tally->entries[i].key != 0)
-        i = (i + 1) & tally->mask;
-    tally->entries[i] = (struct tally_entry){.key = key, .count = count};
+    put(tally, &(struct tally_entry){.key = key, .count = count});
     tally->used++;
+}
+
+void tally_add_all(struct tally *tally, const struct tally_entry *entries, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count)
+            __builtin_prefetch(&tally->entries[tally_place(tally, entries[i + AHEAD].key)]);
+        tally_add(tally, entries[i].key, entries[i].count);
+    }
 }

@@ -12,7 +12,8 @@ struct tally_entry {
 };
 
 struct tally {
-    struct tally_entry *entries; /* key 0: free; one more behind the last is for the key 0 itself */
+    struct tally_entry *entries; /* key 0: free */
+    struct tally_entry zero;     /* the key 0 itself */
     size_t mask;                 /* entries_count - 1, a power of two less one */
     size_t used;                 /* keys that are there, without 0 */
     bool zero_there;
@@ -30,15 +31,23 @@ size_t tally_count(const struct tally *tally);
 /* Write them, in any order, to ret_entries[tally_count()]. */
 void tally_copy(const struct tally *tally, struct tally_entry *ret_entries);
 
+/* Add counts to their keys, which are there afterwards even if the count is 0. Out of memory shows
+ * in tally->failed, so that one look at the end is enough. */
+void tally_add_all(struct tally *tally, const struct tally_entry *entries, size_t count);
+
 /* The part of tally_add that is rarely needed: a new key, or the key 0. */
 void tally_add_new(struct tally *tally, uint64_t key, uint64_t count);
 
-/* Add to the count of a key, which is there afterwards even if count is 0. Out of memory shows in
- * tally->failed, so that one look at the end is enough. */
-static inline void tally_add(struct tally *tally, uint64_t key, uint64_t count)
+static inline size_t tally_place(const struct tally *tally, uint64_t key)
 {
     /* Fibonacci hashing, Knuth, The Art of Computer Programming 3, 6.4. */
-    size_t i = (key * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & tally->mask;
+    return (key * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & tally->mask;
+}
+
+/* The same for one. */
+static inline void tally_add(struct tally *tally, uint64_t key, uint64_t count)
+{
+    size_t i = tally_place(tally, key);
 
     while (tally->entries[i].key != key) {
         if (tally->entries[i].key == 0)

@@ -10,9 +10,10 @@
 
 #define WORKERS_MAX   1024
 #define SHOW_PAUSE_NS INT64_C(100000000)
-/* To read a process's memory, the kernel walks its page tables: at most a fiftieth of the time. */
+/* To read a process's memory, the kernel walks its page tables: that may take this share of the
+ * time, not more. */
 #define SAMPLE_PAUSE_NS INT64_C(50000000)
-#define SAMPLE_SHARE    50
+#define SAMPLE_SHARE    200
 
 uint64_t watch_memory(struct watch *watch)
 {
@@ -30,19 +31,18 @@ uint64_t watch_memory(struct watch *watch)
 static void show(const struct watch *watch, int64_t now)
 {
     uint64_t bytes = 0, records = 0;
-    double seconds = (double)(now - watch->begin_ns) * 1e-9;
 
     for (size_t i = 0; i < watch->plan->parts_count; i++) {
         bytes += atomic_load_explicit(&watch->progress[i].bytes, memory_order_relaxed);
         records += atomic_load_explicit(&watch->progress[i].records, memory_order_relaxed);
     }
-    if (bytes == 0 || seconds <= 0)
+    if (bytes == 0)
         return;
     double done = (double)bytes / (double)watch->plan->bytes;
-    double left = done < 1 ? seconds / done - seconds : 0;
-    fprintf(stderr, "\r%3.0f %%  %" PRIu64 " records  %.0f MB/s  %.0f:%02.0f left  ", 100 * done,
-            records, (double)bytes / seconds * 1e-6, left / 60 - 0.5 > 0 ? left / 60 - 0.5 : 0,
-            left - 60 * (double)(int64_t)(left / 60));
+    double seconds = (double)(now - watch->begin_ns) * 1e-9;
+    unsigned left = done < 1 ? (unsigned)(seconds / done - seconds + 0.5) : 0;
+    fprintf(stderr, "\r%3.0f %%  %" PRIu64 " records  %.0f MB/s  %u:%02u left ", 100 * done,
+            records, (double)bytes / seconds * 1e-6, left / 60, left % 60);
     fflush(stderr);
 }
 

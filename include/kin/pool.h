@@ -83,7 +83,7 @@ struct kin_map_opts {
     uint32_t size;            /* sizeof(struct kin_map_opts); 0 stands for it too */
     uint32_t retries_count;   /* how often an item whose worker died is tried again */
     uint64_t chunk_items;     /* items handed to a worker at once; 0: chosen from the count */
-    uint32_t ahead_count;     /* streams: tasks read ahead of the results; 0: 4 for each worker */
+    uint32_t ahead_count;     /* streams: tasks read ahead of the results; 0: 64, or 4 a worker */
     uint32_t ordered;         /* streams: 1 hands the results out in the order of the items */
     kin_progress_fn progress; /* called in the waiting thread, after results came in */
     void *progress_arg;

@@ -151,7 +151,12 @@ _Static_assert(sizeof(struct kini_thread_shm) == 512, "thread record");
 /* --- objects -------------------------------------------------------------------------------- */
 
 enum kini_object_type { KINI_OBJECT_NONE, KINI_OBJECT_QUEUE, KINI_OBJECT_POOL, KINI_OBJECT_TYPES };
-enum kini_object_state { KINI_OBJECT_FREE, KINI_OBJECT_LIVE, KINI_OBJECT_DYING };
+enum kini_object_state {
+    KINI_OBJECT_FREE,
+    KINI_OBJECT_LIVE,
+    KINI_OBJECT_DYING, /* nobody held it: may still be called off */
+    KINI_OBJECT_GOING  /* nobody held it at a second look: its blocks are being freed */
+};
 
 /* state word: generation 32 | destroyer's slot 16 | type 8 (bits 8-15) | state 8 */
 #define KINI_OBJECT_WORD(gen, slot, type, state)                                                   \

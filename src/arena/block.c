@@ -40,7 +40,7 @@ static int get_large(struct kini_self *self, uint64_t bytes, bool commit, uint64
 {
     struct kin_arena *arena = self->arena;
     if (bytes > arena->super->units_count * KINI_UNIT_BYTES - KINI_LARGE_PREFIX)
-        return kini_fail(-ENOMEM, "%llu bytes in an arena of %llu (reserve_bytes)",
+        return kini_fail(-ENOMEM, "%llu bytes in an arena of %llu (reserve_bytes, RLIMIT_AS)",
                          (unsigned long long)bytes,
                          (unsigned long long)arena->super->reserve_bytes);
     uint64_t count = (bytes + KINI_LARGE_PREFIX + KINI_UNIT_BYTES - 1) / KINI_UNIT_BYTES;

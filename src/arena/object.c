@@ -6,7 +6,8 @@
  * killed before it could use it: its bit is dropped by the reaper, nobody else has one: destroyed.
  * (3) last bit cleared, not yet DYING: the next reaper of anybody finds a LIVE object without a
  * holder (kini_objects_drop_all checks all bits of the dead; a dropper that died is one).
- * (4) DYING: the word names the destroyer; when that dies, its reaper destroys again. */
+ * (4) DYING: the word names the destroyer; when that dies, its reaper looks at the bits again.
+ * (5) GOING: the reaper destroys again, from the start. */
 #include "arena/arena.h"
 #include "arena/block.h"
 #include "arena/ilock.h"
@@ -111,6 +112,22 @@ static void destroy(struct kini_self *self, uint32_t id, uint64_t dying)
     kini_store_sc(&object->state, KINI_OBJECT_WORD(gen, 0, 0, KINI_OBJECT_FREE));
 }
 
+/* DYING is ours. A rejoining child may have taken hold after our first look: it sets its bit, then
+ * looks at the state; we set the state, then look at the bits. Once the second look found nobody
+ * it is past recall: a bit that appears later is of a child that saw DYING. */
+static void judge(struct kini_self *self, uint32_t id, uint64_t dying)
+{
+    kini_a64 *state = &self->arena->objects[id].state;
+    uint32_t gen = KINI_OBJECT_GEN(dying), type = KINI_OBJECT_TYPE(dying);
+    if (anybody_holds(self->arena, id)) {
+        kini_store_sc(state, KINI_OBJECT_WORD(gen, 0, type, KINI_OBJECT_LIVE));
+        return;
+    }
+    uint64_t going = KINI_OBJECT_WORD(gen, self->slot, type, KINI_OBJECT_GOING);
+    kini_store_sc(state, going);
+    destroy(self, id, going);
+}
+
 static void destroy_if_unheld(struct kini_self *self, uint32_t id)
 {
     struct kini_object_shm *object = &self->arena->objects[id];
@@ -119,14 +136,8 @@ static void destroy_if_unheld(struct kini_self *self, uint32_t id)
         return;
     uint64_t dying = KINI_OBJECT_WORD(KINI_OBJECT_GEN(state), self->slot, KINI_OBJECT_TYPE(state),
                                       KINI_OBJECT_DYING);
-    if (!kini_cas_sc(&object->state, &state, dying))
-        return;
-    /* A rejoining child may have taken hold after our look: it sets its bit, then looks at the
-     * state; we set the state, then look at the bits. */
-    if (anybody_holds(self->arena, id))
-        kini_store_sc(&object->state, state);
-    else
-        destroy(self, id, dying);
+    if (kini_cas_sc(&object->state, &state, dying))
+        judge(self, id, dying);
 }
 
 bool kini_object_is_held(struct kini_self *self, uint32_t id, uint32_t tag)
@@ -168,11 +179,17 @@ void kini_objects_finish_dying(struct kini_self *self, uint32_t slot)
     uint32_t high = kini_load_acq(&self->arena->super->objects_high);
     for (uint32_t id = 1; id < high; id++) {
         uint64_t state = kini_load_acq(&self->arena->objects[id].state);
-        if (KINI_OBJECT_STATE(state) != KINI_OBJECT_DYING || KINI_OBJECT_DESTROYER(state) != slot)
+        uint32_t now = KINI_OBJECT_STATE(state);
+        if ((now != KINI_OBJECT_DYING && now != KINI_OBJECT_GOING) ||
+            KINI_OBJECT_DESTROYER(state) != slot)
             continue;
-        uint64_t mine = KINI_OBJECT_WORD(KINI_OBJECT_GEN(state), self->slot,
-                                         KINI_OBJECT_TYPE(state), KINI_OBJECT_DYING);
-        if (slot == self->slot || kini_cas_sc(&self->arena->objects[id].state, &state, mine))
+        uint64_t mine =
+            KINI_OBJECT_WORD(KINI_OBJECT_GEN(state), self->slot, KINI_OBJECT_TYPE(state), now);
+        if (slot != self->slot && !kini_cas_sc(&self->arena->objects[id].state, &state, mine))
+            continue;
+        if (now == KINI_OBJECT_DYING)
+            judge(self, id, mine);
+        else
             destroy(self, id, mine);
     }
 }

@@ -96,9 +96,9 @@ static int claim_run(struct kini_self *self, uint32_t count, uint32_t *ret_unit)
     uint32_t first = find_run(arena, count);
     int r = 0;
     if (first >= super->units_count)
-        r = kini_fail(-ENOMEM, "no room for %llu bytes in an arena of %llu (reserve_bytes)",
-                      (unsigned long long)count * KINI_UNIT_BYTES,
-                      (unsigned long long)super->reserve_bytes);
+        r = kini_fail(
+            -ENOMEM, "no room for %llu bytes in an arena of %llu (reserve_bytes, RLIMIT_AS)",
+            (unsigned long long)count * KINI_UNIT_BYTES, (unsigned long long)super->reserve_bytes);
     if (r == 0)
         r = kini_table_commit(arena, super->spans_off, &super->spans_committed,
                               (first + (uint64_t)count) * sizeof(struct kini_span_shm),

@@ -127,6 +127,7 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
             r = kini_load_acq(&segment->tail) == t ? -EAGAIN : 0;
         else if (kini_cas(&segment->tail, &t, t + 1)) {
             kini_intent_won(self, t);
+            kini_cell_prefetch(segment, t);
             fill(self, segment, cell, t, message);
             return publish(self, queue, cell, seq, t);
         }

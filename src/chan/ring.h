@@ -62,6 +62,17 @@ static inline struct kini_cell_shm *kini_cell(struct kini_segment_shm *segment, 
     return (void *)(segment->cells + (position & (segment->cap - 1)) * segment->stride);
 }
 
+/* The cells that a producer will want next lie in the consumer's cache, and the locked instruction
+ * that publishes would wait for them: ask early, for writing. Measured against other distances. */
+static inline void kini_cell_prefetch(struct kini_segment_shm *segment, uint64_t position)
+{
+    if (segment->cap < 64)
+        return;
+    char *cell = (char *)kini_cell(segment, position + 6);
+    __builtin_prefetch(cell, 1);
+    __builtin_prefetch(cell + 64, 1);
+}
+
 /* Whether raw is the seq of a cell that is free for position in this life of the segment. */
 static inline bool kini_cell_is_free(uint64_t raw, uint64_t position, uint64_t base, uint64_t cap)
 {

@@ -135,7 +135,7 @@ int kin_pool_stream(struct kin_pool *pool, kin_task_fn fn, kin_source_fn source,
     }
     uint32_t ahead = stream->job.opts.ahead_count;
     if (ahead == 0)
-        ahead = pool->workers_count * 4;
+        ahead = (uint32_t)kini_max(64, pool->workers_count * 4ull);
     stream->job.most = (uint32_t)kini_min(ahead, KINI_TASKS_MAX);
     stream->job.finish = finish_task;
     stream->source = source;

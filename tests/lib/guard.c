@@ -153,6 +153,9 @@ static void compare(void)
 
 TCase *kt_case(Suite *suite, const char *name, int seconds)
 {
+    char factor[16];
+    snprintf(factor, sizeof factor, "%d", slowness());
+    setenv("CK_TIMEOUT_MULTIPLIER", factor, 0);
     TCase *result = tcase_create(name);
     tcase_set_timeout(result, seconds);
     tcase_add_checked_fixture(result, remember, compare);
@@ -165,9 +168,6 @@ int kt_run(Suite *suite)
     const struct rlimit no_core = {0, 0};
     setrlimit(RLIMIT_CORE, &no_core);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    char factor[16];
-    snprintf(factor, sizeof factor, "%d", slowness());
-    setenv("CK_TIMEOUT_MULTIPLIER", factor, 0);
     kt_seed_print();
     SRunner *runner = srunner_create(suite);
     srunner_run(runner, NULL, getenv("KIN_TEST"), CK_NORMAL);

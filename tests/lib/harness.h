@@ -37,7 +37,6 @@ enum kill_flag {
     KILL_LEAVES = 16,       /* the operation ends the victim's being a participant */
     KILL_PARTIAL = 32,      /* a put may fail (full) */
     KILL_MANY_POINTS = 64,  /* quick runs look at every fourth state only */
-    KILL_SECOND_ONLY = 128, /* pairs: only the second of the two is ever killed */
 };
 
 /* What happens, to whom, and what must hold afterwards. All members but name and operate may be
@@ -52,9 +51,15 @@ struct kill_scenario {
     uint32_t inline_bytes;
     uint32_t puts[KILL_ACTORS]; /* number of the item that actor puts, 0: none */
     uint32_t stride;     /* pairs, quick; 0: 5 */
+    uint32_t finer;      /* pairs: the first one's stride is so much finer; 0: the same */
+    uint32_t last[2];    /* pairs: where the first and the second stop at the latest; 0: anywhere */
     uint32_t rounds;     /* pairs: extra times that setup is varied (world->round) */
     void (*setup)(struct kill_world *world);                /* H, in the live arena */
     void (*warm)(struct kill_world *world, uint32_t who);   /* V, before the first step */
+    void (*ready)(struct kill_world *world);                /* H, when the victims exist */
+    void (*over)(struct kill_world *world);                 /* H, before the world ends */
+    /* H; pairs: the first one's stops begin where this is true, and are counted from there. */
+    bool (*begins)(struct kill_world *world, uint64_t at);
     int64_t (*operate[KILL_ACTORS])(struct kill_world *world, uint32_t who); /* V, stepped */
     /* H: the victim is about to sleep on a futex. False: that is where the run ends. */
     bool (*sleeps)(struct kill_world *world, uint32_t times);
@@ -68,7 +73,6 @@ enum kill_phase { KILL_STARTING, KILL_READY, KILL_RUNNING, KILL_DONE };
 
 struct kill_actor {
     _Atomic uint32_t phase;
-    _Atomic int32_t clone_pid;
     _Atomic uint64_t value; /* of the scenario */
     _Atomic int64_t result;
     unsigned char buffer[KILL_BUFFER]; /* where a get delivers */
@@ -82,6 +86,7 @@ struct kill_page {
 struct kill_image {
     char *base;
     bool valid;
+    bool all; /* also what somebody is setting up: to go on from there */
 };
 
 /* Each item has a number: what is known about it. */
@@ -99,7 +104,8 @@ struct kill_victim {
     uint64_t steps;
     uint32_t sleeps;
     pid_t child;     /* of a forking victim, stopped at birth */
-    bool may_sleep;  /* nobody who is stopped can be what it waits for */
+    bool never_sleeps; /* the operation takes no lock: no need to ask at each step */
+    bool may_sleep;   /* nobody who is stopped can be what it waits for */
     bool done;       /* the operation returned */
     bool blocked;    /* it would sleep: for somebody who is stopped */
     bool ended;      /* the process is gone */
@@ -142,6 +148,8 @@ void kill_pairs(const struct kill_scenario *scenario);
 
 void kill_world_open(struct kill_world *world, const struct kill_scenario *scenario);
 void kill_world_close(struct kill_world *world);
+/* Step a victim to the end of its operation, and check at each state. */
+void kill_step_through(struct kill_world *world, struct kill_victim *victim);
 /* Check the live arena as it is now. force: also if nothing changed since the last check. */
 void kill_point(struct kill_world *world, struct kill_victim *victim, bool force);
 /* Check an arena in which the dead have been reaped already. */
@@ -155,20 +163,22 @@ void kill_victim_step(struct kill_world *world, struct kill_victim *victim);
 /* Without stopping, to the end of the operation. */
 void kill_victim_finish(struct kill_world *world, struct kill_victim *victim);
 void kill_victim_end(struct kill_victim *victim);
+void kill_victim_end_child(struct kill_victim *victim);
 /* Step until it sleeps on a futex for the first time: it stays there. */
 void kill_victim_park(struct kill_world *world, struct kill_victim *victim);
-/* A template stays before its operation and makes copies of itself that run it. */
-void kill_template_start(struct kill_world *world, struct kill_victim *victim, uint32_t who);
-void kill_template_clone(struct kill_world *world, const struct kill_victim *of,
-                         struct kill_victim *ret_clone);
+/* Another process that stands at the same instruction and is the same participant. */
+void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
+                      struct kill_victim *ret_copy);
 uint64_t kill_victim_at(const struct kill_victim *victim); /* program counter */
+uint64_t kill_victim_hash(const struct kill_victim *victim); /* of its registers */
 uint32_t kill_slot_of(const struct kin_arena *arena, pid_t pid);
 
 /* --- copies (harness_copy.c) ----------------------------------------------------------------- */
 
-void kill_image_open(struct kill_image *image);
+void kill_image_open(struct kill_image *image, bool all);
 void kill_image_close(struct kill_image *image);
 void kill_image_take(struct kill_image *image, const struct kin_arena *arena);
+uint64_t kill_image_hash(const struct kin_arena *arena);
 bool kill_image_same(const struct kill_image *image, const struct kin_arena *arena);
 void kill_image_restore(const struct kill_image *image, struct kin_arena *arena);
 /* The process-private knowledge of a thread: what it has cached of the arena. */

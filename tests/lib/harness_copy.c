@@ -29,9 +29,34 @@ static uint32_t used_ranges(const struct kini_super_shm *super, struct range *ra
     ranges[n++] = (struct range){super->spans_off, super->spans_committed};
     ranges[n++] = (struct range){super->free_map_off, map_bytes};
     ranges[n++] = (struct range){super->commit_map_off, map_bytes};
-    ranges[n++] = (struct range){super->data_off, (uint64_t)super->units_high * KINI_UNIT_BYTES};
     return n;
 }
+
+/* What is in the next unit, from *unit on, whose content means something: not that of free units, nor
+ * that of runs which somebody is setting up or taking down, unless all is wanted. Of a large block the units without
+ * memory read as zero; they are not touched, so that they stay without. */
+static bool next_unit(const char *base, bool all, uint32_t *unit, struct range *range)
+{
+    const struct kini_super_shm *super = (const void *)base;
+    const struct kini_span_shm *spans = (const void *)(base + super->spans_off);
+    const uint64_t *commit = (const void *)(base + super->commit_map_off);
+    for (uint32_t at = *unit; at < super->units_high; at++) {
+        uint32_t head = at, kind = KINI_SPAN_KIND(spans[at].state);
+        while (kind == KINI_SPAN_CONT && head > 0)
+            kind = KINI_SPAN_KIND(spans[--head].state);
+        bool settled = kind == KINI_SPAN_SMALL || kind == KINI_SPAN_LARGE;
+        if (!settled && (kind == KINI_SPAN_FREE || !all))
+            continue;
+        *unit = at + 1;
+        range->from = super->data_off + (uint64_t)at * KINI_UNIT_BYTES;
+        range->bytes = commit[at / 64] >> (at % 64) & 1 ? KINI_UNIT_BYTES : 0;
+        return true;
+    }
+    return false;
+}
+
+#define EACH_UNIT(base, all, range)                                                                \
+    for (uint32_t unit_ = 0; next_unit((base), (all), &unit_, &(range));)
 
 /* Of the bitmaps only the first words of each row can be in use. */
 static uint32_t bitmap_row(const struct kini_super_shm *super, uint32_t slot, struct range *range)
@@ -44,8 +69,9 @@ static uint32_t bitmap_row(const struct kini_super_shm *super, uint32_t slot, st
 #define EACH_ROW(super, slot, range)                                                               \
     for (uint32_t slot = 1; bitmap_row((super), slot, &(range)); slot++)
 
-void kill_image_open(struct kill_image *image)
+void kill_image_open(struct kill_image *image, bool all)
 {
+    image->all = all;
     image->base = mmap(NULL, KILL_RESERVE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (image->base == MAP_FAILED)
@@ -66,7 +92,32 @@ void kill_image_take(struct kill_image *image, const struct kin_arena *arena)
         memcpy(image->base + r[i].from, arena->base + r[i].from, r[i].bytes);
     EACH_ROW(arena->super, slot, row)
     memcpy(image->base + row.from, arena->base + row.from, row.bytes);
+    EACH_UNIT(arena->base, image->all, row)
+    memcpy(image->base + row.from, arena->base + row.from, row.bytes);
     image->valid = true;
+}
+
+static uint64_t hash_range(const char *base, struct range range, uint64_t hash)
+{
+    const uint64_t *words = (const void *)(base + range.from);
+    for (uint64_t i = 0; i < range.bytes / 8; i++) {
+        hash ^= words[i];
+        hash *= 0x9e3779b97f4a7c15ull;
+        hash = hash << 23 | hash >> 41;
+    }
+    return hash;
+}
+
+uint64_t kill_image_hash(const struct kin_arena *arena)
+{
+    struct range r[RANGES_MOST], row;
+    uint64_t hash = 0;
+    uint32_t n = used_ranges(arena->super, r);
+    for (uint32_t i = 0; i < n; i++)
+        hash = hash_range(arena->base, r[i], hash);
+    EACH_UNIT(arena->base, true, row)
+    hash = hash_range(arena->base, row, hash);
+    return hash;
 }
 
 bool kill_image_same(const struct kill_image *image, const struct kin_arena *arena)
@@ -79,6 +130,9 @@ bool kill_image_same(const struct kill_image *image, const struct kin_arena *are
         if (memcmp(image->base + r[i].from, arena->base + r[i].from, r[i].bytes) != 0)
             return false;
     EACH_ROW(arena->super, slot, row)
+    if (memcmp(image->base + row.from, arena->base + row.from, row.bytes) != 0)
+        return false;
+    EACH_UNIT(arena->base, image->all, row)
     if (memcmp(image->base + row.from, arena->base + row.from, row.bytes) != 0)
         return false;
     return true;
@@ -108,30 +162,46 @@ void kill_image_restore(const struct kill_image *image, struct kin_arena *arena)
         memcpy(base + r[i].from, image->base + r[i].from, r[i].bytes);
     EACH_ROW(super, slot, row)
     memcpy(base + row.from, image->base + row.from, row.bytes);
+    EACH_UNIT(image->base, image->all, row)
+    if (row.bytes > 0)
+        memcpy(base + row.from, image->base + row.from, row.bytes);
+    else
+        memset(base + row.from, 0, KINI_UNIT_BYTES);
 }
 
 /* --- private knowledge ------------------------------------------------------------------------ */
 
+static void copy_class(struct kini_class_cache *to, const struct kini_class_cache *from)
+{
+    if (to->spans_room < from->spans_count) {
+        to->spans = realloc(to->spans, from->spans_count * sizeof *to->spans);
+        if (to->spans == NULL)
+            kill_broken("no memory for a copy of caches");
+        to->spans_room = from->spans_count;
+    }
+    if (from->spans_count > 0)
+        memcpy(to->spans, from->spans, from->spans_count * sizeof *to->spans);
+    to->spans_count = from->spans_count;
+    to->cursor_span = from->cursor_span;
+    to->cursor_block = from->cursor_block;
+    to->freed = from->freed;
+    to->count = from->count;
+    memcpy(to->free, from->free, from->count * sizeof to->free[0]);
+}
+
 void kill_caches_copy(struct kini_self *to, const struct kini_self *from)
 {
     to->locks = from->locks;
-    for (uint32_t i = 0; i < KINI_CLASSES; i++) {
-        struct kini_class_cache *t = &to->classes[i];
-        const struct kini_class_cache *f = &from->classes[i];
-        if (t->spans_room < f->spans_count) {
-            t->spans = realloc(t->spans, f->spans_count * sizeof *t->spans);
-            if (t->spans == NULL)
-                kill_broken("no memory for a copy of caches");
-            t->spans_room = f->spans_count;
-        }
-        if (f->spans_count > 0)
-            memcpy(t->spans, f->spans, f->spans_count * sizeof *t->spans);
-        t->spans_count = f->spans_count;
-        t->cursor_span = f->cursor_span;
-        t->cursor_block = f->cursor_block;
-        t->count = f->count;
-        memcpy(t->free, f->free, f->count * sizeof t->free[0]);
+    if (from->classes == NULL) {
+        kini_self_forget_classes(to);
+        return;
     }
+    if (to->classes == NULL)
+        to->classes = calloc(KINI_CLASSES, sizeof to->classes[0]);
+    if (to->classes == NULL)
+        kill_broken("no memory for a copy of caches");
+    for (uint32_t i = 0; i < KINI_CLASSES; i++)
+        copy_class(&to->classes[i], &from->classes[i]);
 }
 
 struct kini_self *kill_self_blank(void)
@@ -157,15 +227,22 @@ static pid_t gone_pid(void)
     return pid;
 }
 
-void kill_declare_dead(struct kin_arena *arena, uint32_t slot)
+static void declare_dead(struct kini_participant_shm *p)
 {
-    struct kini_participant_shm *p = &arena->participants[slot];
-    if (kini_load(&p->pid) == 0)
-        return; /* the token decides: nobody holds it in the copy */
     kini_store(&p->pid, (uint32_t)gone_pid());
     kini_store(&p->start_ticks, 1);
     if (kini_load(&p->pidfd_inode) != 0)
         kini_store(&p->pidfd_inode, 1);
+}
+
+void kill_declare_dead(struct kin_arena *arena, uint32_t slot)
+{
+    uint32_t pid = kini_load(&arena->participants[slot].pid);
+    if (pid == 0)
+        return; /* the token decides: nobody holds it in the copy */
+    for (uint32_t i = 2; i < arena->super->participants_high; i++)
+        if (kini_load(&arena->participants[i].pid) == pid) /* it may be two for a moment */
+            declare_dead(&arena->participants[i]);
 }
 
 uint32_t kill_slot_of(const struct kin_arena *arena, pid_t pid)
@@ -195,8 +272,6 @@ void kill_copy_open(struct kill_world *world)
     }
     world->copy = copy;
     world->copy_self = self;
-    /* A living peer maps the live arena; and only one of the two is asked at a time. */
-    copy->inode = world->live->inode;
     if (copy->slot != world->live->slot || self->index != world->live_self->index ||
         copy->generation != world->live->generation)
         kill_broken("the harness is not the same participant in the copy");
@@ -209,10 +284,10 @@ static struct kin_queue *queue_handle(struct kin_arena *arena, const struct kin_
     struct kin_queue *queue = calloc(1, sizeof *queue);
     if (queue == NULL)
         kill_broken("no memory for a handle");
+    memcpy(queue, of, sizeof *queue);
     queue->arena = arena;
+    queue->epoch = arena->epoch;
     queue->shm = kini_at(arena, kini_offset(of->arena, of->shm));
-    queue->id = of->id;
-    kini_store(&queue->head_seen, kini_load(&of->head_seen));
     return queue;
 }
 

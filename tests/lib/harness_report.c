@@ -4,6 +4,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#if defined(__GLIBC__)
+#include <execinfo.h>
+#endif
 #include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -174,12 +177,24 @@ bool kill_guarded(void (*fn)(void *arg), void *arg)
     return true;
 }
 
+/* Where the survivor is: names of functions come with addr2line -f -e PROGRAM OFFSET. */
+static void print_stack(void)
+{
+#if defined(__GLIBC__)
+    void *frames[24];
+    int count = backtrace(frames, 24);
+    fflush(stdout);
+    backtrace_symbols_fd(frames, count, 1);
+#endif
+}
+
 /* The repair hangs or crashes: nothing can go on after that. */
 static void on_signal(int signal)
 {
     printf("# FAIL %s / %s: %s\n", all.form, all.scenario,
            signal == SIGALRM ? "nothing moves any more" : "a crash in the survivor");
     print_context();
+    print_stack();
     printf("%s: given up\n", all.name);
     fflush(stdout);
     _exit(1);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Victims: children that run one operation under ptrace, an instruction at a time. */
+#include "base/bits.h"
 #include "harness.h"
 
 #include <elf.h>
@@ -7,6 +8,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,11 +31,23 @@ struct place {
     uint64_t at, number, first, second; /* program counter; system call and two arguments */
 };
 
+static bool read_registers(pid_t pid, struct user_regs_struct *regs)
+{
+    struct iovec io = {regs, sizeof *regs};
+    return ptrace(PTRACE_GETREGSET, pid, (void *)NT_PRSTATUS, &io) == 0;
+}
+
+static void write_registers(pid_t pid, struct user_regs_struct *regs)
+{
+    struct iovec io = {regs, sizeof *regs};
+    if (ptrace(PTRACE_SETREGSET, pid, (void *)NT_PRSTATUS, &io) < 0)
+        kill_broken("the registers of a victim cannot be set");
+}
+
 static bool read_place(pid_t pid, struct place *place)
 {
     struct user_regs_struct regs;
-    struct iovec io = {&regs, sizeof regs};
-    if (ptrace(PTRACE_GETREGSET, pid, (void *)NT_PRSTATUS, &io) < 0)
+    if (!read_registers(pid, &regs))
         return false;
 #if defined(__x86_64__)
     *place = (struct place){regs.rip, regs.rax, regs.rdi, regs.rsi};
@@ -42,6 +56,30 @@ static bool read_place(pid_t pid, struct place *place)
 #endif
     return true;
 }
+
+/* As if the victim were about to make a clone that is a sister of its own. */
+static void aim_at_clone(struct user_regs_struct *regs, uint64_t call_at)
+{
+    const uint64_t flags = CLONE_PARENT | SIGCHLD;
+#if defined(__x86_64__)
+    regs->rip = call_at;
+    regs->rax = SYS_clone;
+    regs->orig_rax = ~0ull;
+    regs->rdi = flags;
+    regs->rsi = regs->rdx = regs->r10 = regs->r8 = 0;
+#else
+    regs->pc = call_at;
+    regs->regs[8] = SYS_clone;
+    regs->regs[0] = flags;
+    regs->regs[1] = regs->regs[2] = regs->regs[3] = regs->regs[4] = 0;
+#endif
+}
+
+#if defined(__x86_64__)
+#define CODE_ALIGNMENT 1
+#else
+#define CODE_ALIGNMENT 4
+#endif
 
 /* The code of a victim is ours: it is a fork of this process. */
 static bool is_system_call(uint64_t at)
@@ -54,6 +92,18 @@ static bool is_system_call(uint64_t at)
     memcpy(&code, (const void *)(uintptr_t)at, sizeof code);
     return code == 0xd4000001u;
 #endif
+}
+
+uint64_t kill_victim_hash(const struct kill_victim *victim)
+{
+    struct user_regs_struct regs;
+    uint64_t words[sizeof regs / 8 + 1] = {0}, hash = 0;
+    if (!read_registers(victim->pid, &regs))
+        kill_broken("the registers of the victim cannot be read");
+    memcpy(words, &regs, sizeof regs);
+    for (size_t i = 0; i < sizeof regs / 8; i++)
+        hash = kini_mix(hash ^ words[i]);
+    return hash;
 }
 
 uint64_t kill_victim_at(const struct kill_victim *victim)
@@ -113,23 +163,6 @@ static void warm_up(struct kill_world *world, uint32_t who)
     world->page->actors[who].phase = KILL_READY;
 }
 
-static _Noreturn void run_template(struct kill_world *world, uint32_t who)
-{
-    struct kill_actor *me = &world->page->actors[who];
-    kini_a64 *guard = world->live->guard; /* reads 0 in the clone, which is not a new participant */
-    uint64_t cookie = kini_load(guard);
-    for (;;) {
-        stop_self();
-        long pid = syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
-        if (pid == 0) {
-            kini_store(guard, cookie);
-            be_traced();
-            run_operation(world, who);
-        }
-        me->clone_pid = (int32_t)pid;
-    }
-}
-
 /* --- the harness's side ----------------------------------------------------------------------- */
 
 /* Wait for the next stop: the signal, or 0 when the process has ended. */
@@ -175,7 +208,7 @@ static void be_tracer(struct kill_victim *victim, bool forks)
         kill_broken("a victim cannot be traced");
 }
 
-static void start(struct kill_world *world, struct kill_victim *victim, uint32_t who, bool template)
+void kill_victim_start(struct kill_world *world, struct kill_victim *victim, uint32_t who)
 {
     *victim = (struct kill_victim){.who = who};
     world->page->actors[who].phase = KILL_STARTING;
@@ -186,8 +219,6 @@ static void start(struct kill_world *world, struct kill_victim *victim, uint32_t
     if (victim->pid == 0) {
         be_traced();
         warm_up(world, who);
-        if (template)
-            run_template(world, who);
         run_operation(world, who);
     }
     be_tracer(victim, world->scenario->flags & KILL_FORKS);
@@ -198,33 +229,6 @@ static void start(struct kill_world *world, struct kill_victim *victim, uint32_t
     victim->slot = kill_slot_of(world->live, victim->pid);
     if (victim->slot == 0)
         kill_broken("a victim is not a participant");
-}
-
-void kill_victim_start(struct kill_world *world, struct kill_victim *victim, uint32_t who)
-{
-    start(world, victim, who, false);
-}
-
-void kill_template_start(struct kill_world *world, struct kill_victim *victim, uint32_t who)
-{
-    start(world, victim, who, true);
-}
-
-void kill_template_clone(struct kill_world *world, const struct kill_victim *of,
-                         struct kill_victim *ret_clone)
-{
-    struct kill_actor *actor = &world->page->actors[of->who];
-    struct kill_victim template = *of;
-    actor->clone_pid = 0;
-    actor->phase = KILL_READY;
-    go_on(&template);
-    expect_stop(&template);
-    if (actor->clone_pid <= 0)
-        kill_broken("a victim cannot be cloned");
-    *ret_clone = (struct kill_victim){.pid = actor->clone_pid, .slot = of->slot, .who = of->who};
-    be_tracer(ret_clone, false);
-    go_on(ret_clone);
-    expect_stop(ret_clone);
 }
 
 static void note_fork(struct kill_victim *victim)
@@ -260,14 +264,83 @@ static void single_step(struct kill_victim *victim)
     }
 }
 
+/* --- copies of victims ------------------------------------------------------------------------ */
+
+static uint64_t find_system_call(void)
+{
+    static uint64_t found;
+    uint64_t at = (uint64_t)(uintptr_t)syscall;
+    while (found == 0 && !is_system_call(at))
+        at += CODE_ALIGNMENT;
+    return found == 0 ? found = at : found;
+}
+
+static void poke(pid_t pid, uint64_t address, uint64_t value)
+{
+    if (ptrace(PTRACE_POKEDATA, pid, (void *)(uintptr_t)address, (void *)(uintptr_t)value) < 0)
+        kill_broken("the memory of a victim cannot be written");
+}
+
+static uint64_t peek(pid_t pid, uint64_t address)
+{
+    errno = 0;
+    long value = ptrace(PTRACE_PEEKDATA, pid, (void *)(uintptr_t)address, NULL);
+    if (errno != 0)
+        kill_broken("the memory of a victim cannot be read");
+    return (uint64_t)value;
+}
+
+/* The guard page reads 0 in a child that no handler saw. This one is to be the same participant,
+ * and no child of a vfork: its cookie names its pid. */
+static void be_the_same(struct kill_world *world, pid_t original, pid_t clone)
+{
+    const uint64_t guard_at = (uint64_t)(uintptr_t)world->live->guard;
+    uint64_t guard = peek(original, guard_at);
+    uint64_t self = peek(original, (uint64_t)(uintptr_t)&kini_last_self);
+    if (guard == 0)
+        return; /* it is about to join */
+    uint64_t cookie_at = self + offsetof(struct kini_self, cookie);
+    if (self != 0 && peek(original, cookie_at) == guard) {
+        guard = (uint64_t)clone << 32 | 0xffffu;
+        poke(clone, cookie_at, guard);
+    }
+    poke(clone, guard_at, guard);
+}
+
+void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
+                      struct kill_victim *ret_copy)
+{
+    struct kill_victim original = *of;
+    struct user_regs_struct before, call;
+    if (!read_registers(of->pid, &before))
+        kill_broken("the registers of a victim cannot be read");
+    call = before;
+    aim_at_clone(&call, find_system_call());
+    write_registers(of->pid, &call);
+    original.child = 0;
+    if (ptrace(PTRACE_SETOPTIONS, of->pid, NULL, PTRACE_O_EXITKILL | PTRACE_O_TRACEFORK) < 0)
+        kill_broken("a victim cannot be traced");
+    single_step(&original);
+    if (original.child == 0)
+        kill_broken("a victim cannot be copied");
+    write_registers(of->pid, &before);
+    *ret_copy = *of;
+    ret_copy->pid = original.child;
+    ret_copy->never_sleeps = !(world->scenario->flags & KILL_LOCKS);
+    write_registers(ret_copy->pid, &before);
+    be_the_same(world, of->pid, ret_copy->pid);
+}
+
+/* --- steps ------------------------------------------------------------------------------------ */
+
 void kill_victim_step(struct kill_world *world, struct kill_victim *victim)
 {
     const struct kill_actor *actor = &world->page->actors[victim->who];
     if (victim->done || victim->ended)
         return;
-    bool running = actor->phase == KILL_RUNNING;
+    bool asks = actor->phase == KILL_RUNNING && !victim->may_sleep && !victim->never_sleeps;
     victim->blocked = false;
-    if (running && !victim->may_sleep && about_to_sleep(victim)) {
+    if (asks && about_to_sleep(victim)) {
         victim->sleeps++;
         if (world->scenario->sleeps == NULL ||
             !world->scenario->sleeps(world, victim->sleeps)) {
@@ -318,11 +391,16 @@ static void end_process(pid_t pid)
         kill(pid, SIGKILL);
 }
 
-void kill_victim_end(struct kill_victim *victim)
+void kill_victim_end_child(struct kill_victim *victim)
 {
     if (victim->child != 0)
         end_process(victim->child);
     victim->child = 0;
+}
+
+void kill_victim_end(struct kill_victim *victim)
+{
+    kill_victim_end_child(victim);
     if (!victim->ended)
         end_process(victim->pid);
     victim->ended = true;

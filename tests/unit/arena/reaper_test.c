@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 
 static struct kin_arena *arena;
-static kini_a32 *words;
+static kini_a32 *words; /* 0: the victim is ready; 1: how many others are */
 
 static void open_arena(void)
 {
@@ -86,8 +86,15 @@ START_TEST(a_stopped_one_is_not)
 }
 END_TEST
 
+static int sleep_as_participant(void *unused)
+{
+    kini_store(&words[0], 1); /* from here on its death is one of a participant */
+    return kt_sleep_for_ever(unused);
+}
+
 static int wait_in_get(void *queue)
 {
+    kini_add_sc(&words[1], 1);
     char text[8];
     KT_CHECK(kin_queue_get(queue, text, sizeof text, KIN_NEVER) >= 0);
     return 0;
@@ -98,7 +105,8 @@ START_TEST(whoever_waits_looks)
 {
     open_arena();
     struct kin_queue *queue = kt_queue(arena, 0, 0);
-    pid_t waiter = kt_fork(wait_in_get, queue), victim = kt_fork(kt_sleep_for_ever, NULL);
+    pid_t waiter = kt_fork(wait_in_get, queue), victim = kt_fork(sleep_as_participant, NULL);
+    KT_UNTIL(kini_load(&words[0]) == 1 && kini_load(&words[1]) == 1);
     ck_assert_uint_eq(kt_stat(arena).participants_count, 3);
     kt_kill(victim);
     KT_UNTIL(kt_stat(arena).deaths_count == 1);
@@ -170,6 +178,7 @@ END_TEST
 static int reap_for_ever(void *unused)
 {
     (void)unused;
+    kini_add_sc(&words[1], 1);
     for (;;)
         KT_CHECK(kin_arena_reap(arena) >= 0);
     return 0;
@@ -186,8 +195,10 @@ START_TEST(reapers_are_killed_too)
         kini_store(&words[0], 0);
         pid_t victim = kt_fork(hold_much, NULL), reapers[3];
         KT_UNTIL(kini_load(&words[0]) == 1);
+        kini_store(&words[1], 0);
         for (int j = 0; j < 3; j++)
             reapers[j] = kt_fork(reap_for_ever, NULL);
+        KT_UNTIL(kini_load(&words[1]) == 3);
         kill(victim, SIGKILL);
         usleep((useconds_t)kt_random_below(&random, 3000));
         for (int j = 0; j < 3; j++)

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT
+ * Objects: killed while a queue is created, dropped or destroyed. */
+#include "lib/harness.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct kin_queue *mine; /* the victim's own */
+
+static void fill(struct kill_world *world, struct kin_queue *queue)
+{
+    kill_put_number(queue, 40, 0);
+    kill_put_number(queue, 500, 0);
+    kill_put_number(queue, 33000, 0);
+    kill_put_number(queue, 500, 0);
+    (void)world;
+}
+
+static void warm_own(struct kill_world *world, uint32_t who)
+{
+    struct kin_queue_opts opts = {.max_items = world->scenario->max_items};
+    (void)who;
+    if (kin_queue_create(world->live, &opts, &mine) < 0)
+        kill_broken("no queue: %s", kin_error_text());
+    fill(world, mine);
+}
+
+static int64_t op_create(struct kill_world *world, uint32_t who)
+{
+    struct kin_queue_opts opts = {.max_items = world->scenario->max_items};
+    (void)who;
+    return kin_queue_create(world->live, &opts, &mine);
+}
+
+static int64_t op_destroy_own(struct kill_world *world, uint32_t who)
+{
+    (void)world;
+    (void)who;
+    kin_queue_destroy(mine);
+    return 0;
+}
+
+/* -EAGAIN: for the ledger, a get that found nothing. */
+static int64_t op_drop_common(struct kill_world *world, uint32_t who)
+{
+    (void)who;
+    kin_queue_destroy(world->queue);
+    return -EAGAIN;
+}
+
+/* Only the victims are to hold it: they have, by now. */
+static void drop_ours(struct kill_world *world)
+{
+    struct kin_queue *queue = world->queue;
+    world->queue = NULL;
+    kini_a64 *row = kini_at(world->live, world->live->super->bitmaps_off +
+                                             (uint64_t)world->live->slot * KINI_BITMAP_BYTES);
+    row[queue->id / 64] &= ~(1ull << (queue->id % 64));
+    free(queue);
+}
+
+static void setup_filled(struct kill_world *world)
+{
+    fill(world, world->queue);
+}
+
+static uint32_t count_objects(struct kill_view *view)
+{
+    uint32_t count = 0;
+    for (uint32_t id = 1; id < view->arena->super->objects_high; id++)
+        count += KINI_OBJECT_STATE(view->arena->objects[id].state) != KINI_OBJECT_FREE;
+    return count;
+}
+
+static void check_no_objects(struct kill_world *world, struct kill_view *view)
+{
+    uint32_t count = count_objects(view), alive = 0;
+    for (uint32_t slot = 2; slot < view->arena->super->participants_high; slot++)
+        alive += KINI_STATE(view->arena->participants[slot].state) == KINI_LIVE;
+    KILL_CHECK(count == 0 || alive > 0, "%u objects are left, and nobody has them", count);
+    (void)world;
+}
+
+/* Nobody died: exactly then the last one to drop has destroyed. */
+static void check_dropped(struct kill_world *world, struct kill_view *view)
+{
+    uint32_t count = count_objects(view);
+    bool all = true;
+    for (uint32_t who = 0; who < 2; who++)
+        all = all && (world->done[who] || world->dead_slots[who] != 0);
+    KILL_CHECK(count == 0 || !all, "all holders are gone, %u objects are left", count);
+}
+
+static const struct kill_scenario scenarios[] = {
+    {.name = "create a queue",
+     .flags = KILL_NO_QUEUE,
+     .operate = {op_create},
+     .check = check_no_objects},
+    {.name = "create a bounded queue",
+     .flags = KILL_NO_QUEUE,
+     .max_items = 10,
+     .operate = {op_create},
+     .check = check_no_objects},
+    {.name = "destroy a queue",
+     .flags = KILL_NO_QUEUE,
+     .warm = warm_own,
+     .operate = {op_destroy_own},
+     .check = check_no_objects},
+    {.name = "destroy a bounded queue",
+     .flags = KILL_NO_QUEUE,
+     .max_items = 100,
+     .warm = warm_own,
+     .operate = {op_destroy_own},
+     .check = check_no_objects},
+    {.name = "drop a queue that others have",
+     .flags = KILL_MAY_BE_EMPTY,
+     .bytes = 500,
+     .items = 3,
+     .operate = {op_drop_common}},
+    {.name = "destroy a queue of others' blocks",
+     .bytes = 40,
+     .setup = setup_filled,
+     .ready = drop_ours,
+     .operate = {op_drop_common},
+     .check = check_no_objects},
+};
+
+static const struct kill_scenario pairs[] = {
+    {.name = "drop and drop",
+     .flags = KILL_LOCKS,
+     .bytes = 40,
+     .stride = 37,
+     .max_items = 30,
+     .inline_bytes = 1008,
+     .ready = drop_ours,
+     .operate = {op_drop_common, op_drop_common},
+     .check = check_dropped},
+};
+
+int main(int argc, char **argv)
+{
+    kill_begin(argc, argv, "kill_objects");
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
+        kill_run(&scenarios[i]);
+    for (size_t i = 0; i + 1 < sizeof scenarios / sizeof scenarios[0]; i++)
+        kill_real(&scenarios[i]);
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
+        kill_pairs(&pairs[i]);
+    return kill_end();
+}

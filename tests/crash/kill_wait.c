@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: MIT
+ * Waiting: killed on the way to sleep, when chosen to be woken, and before the wake that is owed. */
+#include "lib/harness.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define PEER   1u
+#define OTHERS 1002u /* the item that the harness puts meanwhile */
+
+static struct kill_victim peer;
+
+static kin_deadline far_away(void)
+{
+    return kin_after_ms(600000);
+}
+
+static int64_t op_wait_get(struct kill_world *world, uint32_t who)
+{
+    return kin_queue_get(world->queue, world->page->actors[who].buffer, KILL_BUFFER, far_away());
+}
+
+static int64_t op_wait_get_shortly(struct kill_world *world, uint32_t who)
+{
+    int64_t r = kin_queue_get(world->queue, world->page->actors[who].buffer, KILL_BUFFER,
+                              kin_after_ms(3));
+    return r == -ETIMEDOUT ? -EAGAIN : r;
+}
+
+static int64_t op_wait_put(struct kill_world *world, uint32_t who)
+{
+    const unsigned char *message = world->page->actors[who].buffer;
+    return kin_queue_put(world->queue, message, world->scenario->bytes, far_away());
+}
+
+static int64_t op_put(struct kill_world *world, uint32_t who)
+{
+    const unsigned char *message = world->page->actors[who].buffer;
+    return kin_queue_try_put(world->queue, message, world->scenario->bytes);
+}
+
+static int64_t op_get(struct kill_world *world, uint32_t who)
+{
+    return kin_queue_try_get(world->queue, world->page->actors[who].buffer, KILL_BUFFER);
+}
+
+/* --- what the harness does while the victim sleeps -------------------------------------------- */
+
+static void harness_puts(struct kill_world *world)
+{
+    kini_last_self = world->live_self;
+    kill_put_number(world->queue, world->scenario->bytes, OTHERS);
+    world->page->actors[2].result = 0;
+    world->done[2] = true;
+}
+
+/* It keeps what it got in the buffer of an actor who has returned. */
+static void harness_gets(struct kill_world *world)
+{
+    struct kill_actor *actor = &world->page->actors[2];
+    kini_last_self = world->live_self;
+    actor->result = kin_queue_try_get(world->queue, actor->buffer, KILL_BUFFER);
+    if (actor->result < 0)
+        kill_broken("the harness gets nothing");
+    actor->phase = KILL_DONE;
+}
+
+static void peer_waits(struct kill_world *world)
+{
+    kill_victim_start(world, &peer, PEER);
+    kill_victim_park(world, &peer);
+}
+
+static void end_peer(struct kill_world *world)
+{
+    (void)world;
+    if (peer.pid != 0)
+        kill_victim_end(&peer);
+    peer.pid = 0;
+}
+
+static bool sleeps_then_put(struct kill_world *world, uint32_t times)
+{
+    if (times == 1)
+        harness_puts(world);
+    return times == 1;
+}
+
+static bool sleeps_then_get(struct kill_world *world, uint32_t times)
+{
+    if (times == 1)
+        harness_gets(world);
+    return times == 1;
+}
+
+/* The victim sleeps first, the peer behind it: then there is one item. The hook is also asked about
+ * the peer, which stays where it is. */
+static bool sleeps_before_peer(struct kill_world *world, uint32_t times)
+{
+    static bool inside;
+    if (inside || times != 1)
+        return false;
+    inside = true;
+    peer_waits(world);
+    inside = false;
+    harness_puts(world);
+    return true;
+}
+
+/* Same, full queue: one place. */
+static bool sleeps_before_peer_full(struct kill_world *world, uint32_t times)
+{
+    static bool inside;
+    if (inside || times != 1)
+        return false;
+    inside = true;
+    peer_waits(world);
+    inside = false;
+    harness_gets(world);
+    return true;
+}
+
+/* Until the deadline. */
+static bool sleeps_on(struct kill_world *world, uint32_t times)
+{
+    (void)world;
+    return times < 100;
+}
+
+static bool sleeps_no_more(struct kill_world *world, uint32_t times)
+{
+    (void)world;
+    (void)times;
+    return false;
+}
+
+/* --- what must hold --------------------------------------------------------------------------- */
+
+static uint32_t count_waiting(struct kill_view *view, struct kini_waitq_shm *queue, uint32_t state)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 1; i < view->arena->super->threads_high; i++) {
+        struct kini_thread_shm *t = &view->arena->threads[i];
+        count += (t->state & 1) && t->wait_queue == kini_offset(view->arena, queue) &&
+                 t->wait_state == state;
+    }
+    return count;
+}
+
+/* Somebody waits although there is something for him, and nobody has told him. */
+static void check_told(struct kill_world *world, struct kill_view *view)
+{
+    struct kini_queue_shm *shm = view->queue->shm;
+    uint64_t items = kini_queue_count(view->self, shm);
+    uint32_t told = count_waiting(view, &shm->getters, KINI_WAIT_CHOSEN);
+    uint32_t untold = count_waiting(view, &shm->getters, KINI_WAIT_QUEUED);
+    KILL_CHECK(untold == 0 || told >= items,
+               "%llu items, %u consumers wait on, %u were told", (unsigned long long)items, untold,
+               told);
+    told = count_waiting(view, &shm->putters, KINI_WAIT_CHOSEN);
+    untold = count_waiting(view, &shm->putters, KINI_WAIT_QUEUED);
+    KILL_CHECK(untold == 0 || items + told >= shm->max_items,
+               "%llu items of %llu, %u producers wait on, %u were told", (unsigned long long)items,
+               (unsigned long long)shm->max_items, untold, told);
+    kill_ledger_check(world, view);
+}
+
+/* --- scenarios -------------------------------------------------------------------------------- */
+
+static const struct kill_scenario scenarios[] = {
+    {.name = "wait in get, then an item comes",
+     .bytes = 40,
+     .operate = {op_wait_get},
+     .puts = {0, 0, OTHERS},
+     .sleeps = sleeps_then_put,
+     .over = end_peer,
+     .check = check_told},
+    {.name = "wait in get, one waits behind, then an item comes",
+     .bytes = 40,
+     .operate = {op_wait_get, op_wait_get},
+     .puts = {0, 0, OTHERS},
+     .sleeps = sleeps_before_peer,
+     .over = end_peer,
+     .check = check_told},
+    {.name = "wait in get until the deadline",
+     .flags = KILL_MAY_BE_EMPTY,
+     .bytes = 40,
+     .operate = {op_wait_get_shortly},
+     .sleeps = sleeps_on,
+     .over = end_peer,
+     .check = check_told},
+    {.name = "put, and one waits",
+     .bytes = 40,
+     .ready = peer_waits,
+     .sleeps = sleeps_no_more,
+     .operate = {op_put, op_wait_get},
+     .puts = {1000},
+     .over = end_peer,
+     .check = check_told},
+    {.name = "put a block, and one waits",
+     .bytes = 400,
+     .ready = peer_waits,
+     .sleeps = sleeps_no_more,
+     .operate = {op_put, op_wait_get},
+     .puts = {1000},
+     .over = end_peer,
+     .check = check_told},
+    {.name = "wait in put, then there is room",
+     .bytes = 40,
+     .items = 2,
+     .max_items = 2,
+     .operate = {op_wait_put},
+     .puts = {1000},
+     .sleeps = sleeps_then_get,
+     .over = end_peer,
+     .check = check_told},
+    {.name = "wait in put, one waits behind, then there is room",
+     .bytes = 400,
+     .items = 2,
+     .max_items = 2,
+     .operate = {op_wait_put, op_wait_put},
+     .puts = {1000, 1001},
+     .sleeps = sleeps_before_peer_full,
+     .over = end_peer,
+     .check = check_told},
+    {.name = "get, and one waits in put",
+     .bytes = 40,
+     .items = 2,
+     .max_items = 2,
+     .ready = peer_waits,
+     .sleeps = sleeps_no_more,
+     .operate = {op_get, op_wait_put},
+     .puts = {0, 1001},
+     .over = end_peer,
+     .check = check_told},
+};
+
+int main(int argc, char **argv)
+{
+    kill_begin(argc, argv, "kill_wait");
+    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
+        kill_run(&scenarios[i]);
+    return kill_end();
+}

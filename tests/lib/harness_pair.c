@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: MIT
+ * Two victims, interleaved: the first stops after i of its instructions, the second after j. Some
+ * faults of a claim show only so. Each pair begins with the same arena and with copies of the same
+ * two processes, which can be copied wherever they stand. */
+#include "arena/ilock.h"
+#include "harness.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pairs {
+    struct kill_world world;
+    struct kill_victim masters[2];      /* stay before their operations */
+    struct kill_victim at_i, at_j;      /* where the two stand */
+    struct kill_victim first, second;   /* copies of those, that go on */
+    struct kill_image start, row, here; /* the arena at (0,0), (i,0), (i,j) */
+    struct kini_self *start_self;
+    struct kill_actor actors[2];        /* of the page, at (i,j) */
+    uint64_t *seen;  /* a set of hashes: what was gone through to the end already */
+    uint64_t again;  /* pairs in which the reaper had to wait for the living */
+};
+
+#define SEEN_ROOM (1u << 18)
+
+/* Whether the second stood so before, in the same arena: then it goes on in the same way. */
+static bool seen_before(struct pairs *pairs)
+{
+    if (kill_exhaustive())
+        return false;
+    uint64_t hash = kill_image_hash(pairs->world.live) ^ kill_victim_hash(&pairs->at_j);
+    for (uint64_t at = hash % SEEN_ROOM, i = 0; i < 100; i++, at = (at + 1) % SEEN_ROOM) {
+        if (pairs->seen[at] == hash)
+            return true;
+        if (pairs->seen[at] == 0) {
+            pairs->seen[at] = hash;
+            return false;
+        }
+    }
+    return false;
+}
+
+/* --- going back ------------------------------------------------------------------------------- */
+
+static void copy_actor(struct kill_actor *to, const struct kill_actor *from, uint32_t bytes)
+{
+    to->phase = from->phase;
+    to->result = from->result;
+    memcpy(to->buffer, from->buffer, bytes < 16 ? 16 : bytes < KILL_BUFFER ? bytes : KILL_BUFFER);
+}
+
+static void go_back(struct pairs *pairs, const struct kill_image *image)
+{
+    struct kill_world *world = &pairs->world;
+    kill_image_restore(image, world->live);
+    kill_caches_copy(world->live_self, pairs->start_self);
+    world->last.valid = false;
+}
+
+static void stay_here(struct pairs *pairs)
+{
+    struct kill_page *page = pairs->world.page;
+    kill_image_take(&pairs->here, pairs->world.live);
+    for (uint32_t who = 0; who < 2; who++)
+        copy_actor(&pairs->actors[who], &page->actors[who], pairs->world.scenario->bytes);
+}
+
+static void back_here(struct pairs *pairs)
+{
+    struct kill_page *page = pairs->world.page;
+    go_back(pairs, &pairs->here);
+    for (uint32_t who = 0; who < 2; who++)
+        copy_actor(&page->actors[who], &pairs->actors[who], pairs->world.scenario->bytes);
+}
+
+static void reset_actor(struct pairs *pairs, uint32_t who)
+{
+    struct kill_actor *actor = &pairs->world.page->actors[who];
+    actor->phase = KILL_READY;
+    if (pairs->world.scenario->puts[who] == 0)
+        memset(actor->buffer, 0xff, 16);
+}
+
+/* Whether it got there: before the end of its operation, and without waiting. */
+static bool steps(struct pairs *pairs, struct kill_victim *victim, uint64_t until)
+{
+    while (victim->steps < until && !victim->done && !victim->blocked)
+        kill_victim_step(&pairs->world, victim);
+    return victim->steps >= until && !victim->done && !victim->blocked;
+}
+
+/* --- one pair --------------------------------------------------------------------------------- */
+
+static void point(struct pairs *pairs, const char *form, bool first_dead, bool second_dead,
+                  bool force)
+{
+    struct kill_world *world = &pairs->world;
+    kill_context_pair(world, &pairs->first, &pairs->second, form);
+    world->dead_slots[0] = first_dead ? pairs->first.slot : 0;
+    world->dead_slots[1] = second_dead ? pairs->second.slot : 0;
+    world->done[0] = pairs->first.done;
+    world->done[1] = pairs->second.done;
+    kill_point(world, NULL, force);
+}
+
+static bool within(const struct pairs *pairs, uint32_t who, uint64_t at)
+{
+    uint32_t last = pairs->world.scenario->last[who];
+    return last == 0 || at <= last;
+}
+
+/* Both dead where they stand; then the first goes on to its end and the second is dead at each
+ * further step. */
+static void both_then_each(struct pairs *pairs)
+{
+    struct kill_world *world = &pairs->world;
+    pairs->first = pairs->at_i;
+    pairs->second = pairs->at_j;
+    point(pairs, "both are dead", true, true, true);
+    kill_victim_copy(world, &pairs->at_i, &pairs->first);
+    kill_victim_finish(world, &pairs->first);
+    if (pairs->first.done && !seen_before(pairs)) { /* else it waits for a lock of the second */
+        kill_victim_copy(world, &pairs->at_j, &pairs->second);
+        pairs->second.may_sleep = true;
+        pairs->second.blocked = false;
+        world->last.valid = false;
+        while (!kill_scenario_hopeless()) {
+            point(pairs, "the first went on, the second is dead", false, true, false);
+            if (pairs->second.done || !within(pairs, 1, pairs->second.steps))
+                break;
+            kill_victim_step(world, &pairs->second);
+        }
+        if (pairs->second.done)
+            point(pairs, "both went on, nobody died", false, false, true);
+        kill_victim_end(&pairs->second);
+    }
+    kill_victim_end(&pairs->first);
+}
+
+static bool holds_a_lock(struct pairs *pairs, const struct kill_victim *victim)
+{
+    struct kin_arena *live = pairs->world.live;
+    for (uint32_t i = 1; i < live->super->threads_high; i++) {
+        struct kini_thread_shm *t = &live->threads[i];
+        if (!(t->state & 1) || KINI_THREAD_SLOT(t->state) != victim->slot)
+            continue;
+        for (uint32_t k = 0; k < KINI_LOCKSTACK; k++) {
+            struct kini_ilock_shm *lock = t->lockstack[k] ? kini_at(live, t->lockstack[k]) : NULL;
+            if (lock != NULL && KINI_ILOCK_OWNER(lock->word) == i)
+                return true;
+        }
+    }
+    return false;
+}
+
+static struct kini_thread_shm *thread_of(struct pairs *pairs, const struct kill_victim *victim)
+{
+    struct kin_arena *live = pairs->world.live;
+    for (uint32_t i = 1; i < live->super->threads_high; i++)
+        if ((live->threads[i].state & 1) &&
+            KINI_THREAD_SLOT(live->threads[i].state) == victim->slot)
+            return &live->threads[i];
+    kill_fail("slot %u has no thread", victim->slot);
+}
+
+/* -EAGAIN is right only while the living shows the intent of the dead, which did not win. */
+static void check_again(struct pairs *pairs, uint64_t op, uint64_t position)
+{
+    struct kini_thread_shm *a = thread_of(pairs, &pairs->first);
+    KILL_CHECK(!pairs->first.done && a->op == op && !(position & KINI_OP_WON) &&
+                   (a->op_pos & ~KINI_OP_WON) == position,
+               "the reaper waits without a reason: the living shows %llx at %llx, the dead %llx at "
+               "%llx",
+               (unsigned long long)a->op, (unsigned long long)a->op_pos, (unsigned long long)op,
+               (unsigned long long)position);
+    pairs->again++;
+}
+
+/* What it has copied, but is still in its cell, is not in its hands: it will be delivered again. */
+static void open_hands(struct pairs *pairs)
+{
+    struct kill_world *world = &pairs->world;
+    struct kill_view view;
+    struct kill_actor *actor = &world->page->actors[1];
+    const uint32_t bytes = world->scenario->bytes;
+    if (world->queue == NULL || world->scenario->puts[1] != 0)
+        return;
+    kill_view_of_live(world, &view);
+    kill_ledger_observe(world, &view);
+    free(view.queue);
+    uint32_t number = kill_message_number(actor->buffer, bytes, bytes);
+    if (number < world->ledger.count && world->ledger.before[number])
+        memset(actor->buffer, 0xff, 16);
+}
+
+/* The second dies and is reaped while the first stands; then the first goes on. */
+static void reap_beside(void *arg)
+{
+    struct pairs *pairs = arg;
+    struct kill_world *world = &pairs->world;
+    struct kini_thread_shm *dead = thread_of(pairs, &pairs->second);
+    uint64_t op = dead->op, position = dead->op_pos;
+    open_hands(pairs);
+    kill_declare_dead(world->live, pairs->second.slot);
+    kini_last_self = world->live_self;
+    int r = kini_reap(world->live, pairs->second.slot);
+    KILL_CHECK(r == 1 || r == -EAGAIN, "the reaper answers %d", r);
+    if (r == -EAGAIN)
+        check_again(pairs, op, position);
+    pairs->first.may_sleep = true;
+    pairs->first.blocked = false;
+    kill_victim_finish(world, &pairs->first);
+    KILL_CHECK(pairs->first.done, "the living one does not come to its end");
+    if (r == -EAGAIN) {
+        kini_last_self = world->live_self;
+        r = kini_reap(world->live, pairs->second.slot);
+        KILL_CHECK(r == 1, "the living moved on, and the reaper answers %d", r);
+    }
+}
+
+static void reap_then_on(struct pairs *pairs)
+{
+    struct kill_world *world = &pairs->world;
+    const char *form = "the second died and was reaped, then the first went on";
+    if (pairs->at_j.done || holds_a_lock(pairs, &pairs->at_i))
+        return;
+    kill_victim_copy(world, &pairs->at_i, &pairs->first);
+    pairs->second = pairs->at_j;
+    kill_context_pair(world, &pairs->first, &pairs->second, form);
+    world->done[1] = false;
+    kill_count(1, 0);
+    if (kill_guarded(reap_beside, pairs))
+        point(pairs, form, false, true, true);
+    kill_victim_end(&pairs->first);
+}
+
+/* --- all pairs -------------------------------------------------------------------------------- */
+
+/* The first stands at i: the second goes through its whole operation. */
+static void run_row(struct pairs *pairs, uint32_t stride)
+{
+    struct kill_world *world = &pairs->world;
+    kill_image_take(&pairs->row, world->live);
+    reset_actor(pairs, 1);
+    kill_victim_copy(world, &pairs->masters[1], &pairs->at_j);
+    uint64_t j = 0;
+    do {
+        stay_here(pairs);
+        both_then_each(pairs);
+        back_here(pairs);
+        reap_then_on(pairs);
+        back_here(pairs);
+        if (pairs->at_j.done || pairs->at_j.blocked || kill_scenario_hopeless())
+            break;
+        steps(pairs, &pairs->at_j, j += stride);
+    } while (within(pairs, 1, j));
+    kill_victim_end(&pairs->at_j);
+    go_back(pairs, &pairs->row);
+}
+
+static void run_all(struct pairs *pairs, uint32_t stride)
+{
+    bool (*begins)(struct kill_world *, uint64_t) = pairs->world.scenario->begins;
+    const uint32_t finer = pairs->world.scenario->finer;
+    const uint32_t first_stride = finer != 0 && stride >= finer ? stride / finer : stride;
+    uint64_t i;
+    reset_actor(pairs, 0);
+    kill_victim_copy(&pairs->world, &pairs->masters[0], &pairs->at_i);
+    while (begins != NULL && !pairs->at_i.done &&
+           !begins(&pairs->world, kill_victim_at(&pairs->at_i)))
+        kill_victim_step(&pairs->world, &pairs->at_i);
+    const uint64_t from = i = pairs->at_i.steps;
+    do
+        run_row(pairs, stride);
+    while (!kill_scenario_hopeless() && !pairs->at_i.done && within(pairs, 0, i + first_stride - from) &&
+           (steps(pairs, &pairs->at_i, i += first_stride) || pairs->at_i.done));
+    kill_victim_end(&pairs->at_i);
+}
+
+static void run_round(struct pairs *pairs, const struct kill_scenario *scenario)
+{
+    struct kill_world *world = &pairs->world;
+    kill_world_open(world, scenario);
+    kill_victim_start(world, &pairs->masters[0], 0);
+    kill_victim_start(world, &pairs->masters[1], 1);
+    if (scenario->ready != NULL)
+        scenario->ready(world);
+    struct kill_image *images[] = {&pairs->start, &pairs->row, &pairs->here};
+    for (uint32_t k = 0; k < 3; k++)
+        kill_image_open(images[k], true);
+    kill_image_take(&pairs->start, world->live);
+    pairs->seen = calloc(SEEN_ROOM, sizeof pairs->seen[0]);
+    pairs->start_self = kill_self_blank();
+    kill_caches_copy(pairs->start_self, world->live_self);
+    run_all(pairs, kill_stride(scenario->stride ? scenario->stride : 5));
+    go_back(pairs, &pairs->start);
+    kill_victim_end(&pairs->masters[0]);
+    kill_victim_end(&pairs->masters[1]);
+    free(pairs->seen);
+    kini_self_forget(pairs->start_self);
+    for (uint32_t k = 0; k < 3; k++)
+        kill_image_close(images[k]);
+    kill_world_close(world);
+}
+
+void kill_pairs(const struct kill_scenario *scenario)
+{
+    if (!kill_wanted(scenario->name))
+        return;
+    kill_scenario_begin("two at once", scenario->name);
+    static struct pairs pairs;
+    pairs.again = 0;
+    for (pairs.world.round = 0; pairs.world.round <= scenario->rounds; pairs.world.round++)
+        run_round(&pairs, scenario);
+    if (pairs.again > 0)
+        kill_note("the reaper waited for the living %llu times", (unsigned long long)pairs.again);
+    kill_scenario_end();
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT
+ * The queue against a simple model of it: random operations with equal answers. */
+#include "lib/kin_test.h"
+
+#define MODEL_MOST 4096
+
+static struct {
+    uint64_t bytes[MODEL_MOST], keys[MODEL_MOST];
+    uint64_t first, count;
+    uint64_t max_items;
+    bool shut, dropped;
+} model;
+
+static struct kin_queue *queue;
+static unsigned char *data, *back;
+static uint64_t most_bytes;
+
+static void put(struct kt_random *random, uint64_t way)
+{
+    uint64_t bytes = kt_random_size(random, most_bytes) - (kt_random_below(random, 8) == 0);
+    uint64_t key = kt_random_next(random), at = (model.first + model.count) % MODEL_MOST;
+    if (model.count == MODEL_MOST)
+        return;
+    kt_fill(data, bytes, key);
+    bool full = model.max_items != 0 && model.count == model.max_items;
+    int expected = model.shut ? -ESHUTDOWN : !full ? 0 : way == 0 ? -EAGAIN : -ETIMEDOUT;
+    int r = way == 0 ? kin_queue_try_put(queue, data, bytes)
+                     : kin_queue_put(queue, data, bytes, KIN_NOW);
+    KT_CHECK(r == expected);
+    if (r == 0) {
+        model.bytes[at] = bytes;
+        model.keys[at] = key;
+        model.count++;
+    }
+}
+
+static void took(const void *message, int64_t bytes)
+{
+    KT_CHECK(model.count > 0 && !model.dropped);
+    KT_CHECK(bytes == (int64_t)model.bytes[model.first]);
+    KT_CHECK(kt_filled(message, (uint64_t)bytes, model.keys[model.first]));
+    model.first = (model.first + 1) % MODEL_MOST;
+    model.count--;
+}
+
+static int64_t when_empty(int otherwise)
+{
+    return model.shut ? -ESHUTDOWN : otherwise;
+}
+
+static void get(struct kt_random *random, uint64_t way)
+{
+    uint64_t capacity =
+        kt_random_below(random, 4) ? most_bytes : kt_random_below(random, most_bytes + 1);
+    int64_t r = way == 0 ? kin_queue_try_get(queue, back, capacity)
+                         : kin_queue_get(queue, back, capacity, KIN_NOW);
+    if (r >= 0)
+        took(back, r);
+    else if (r == -EMSGSIZE)
+        KT_CHECK(model.count > 0 && model.bytes[model.first] > capacity);
+    else
+        KT_CHECK(model.count == 0 && r == when_empty(way == 0 ? -EAGAIN : -ETIMEDOUT));
+}
+
+static void get_alloc(void)
+{
+    void *message = NULL;
+    int64_t r = kin_queue_get_alloc(queue, &message, KIN_NOW);
+    if (r >= 0)
+        took(message, r);
+    else
+        KT_CHECK(model.count == 0 && message == NULL && r == when_empty(-ETIMEDOUT));
+    free(message);
+}
+
+static void look(void)
+{
+    int64_t next = kin_queue_next_bytes(queue);
+    if (model.count > 0)
+        KT_CHECK(next == (int64_t)model.bytes[model.first]);
+    else
+        KT_CHECK(next == -EAGAIN || (model.shut && next == -ESHUTDOWN));
+    KT_CHECK(kin_queue_size(queue) == (int64_t)model.count);
+    KT_CHECK(kin_queue_max_items(queue) == model.max_items);
+}
+
+static void run(struct kin_arena *arena, struct kt_random *random, int steps)
+{
+    static const uint64_t bounds[] = {0, 0, 1, 2, 3, 4, 17, 300, 1025};
+    static const uint32_t inline_bytes[] = {0, 1, 100, 1008};
+    static const uint64_t lengths[] = {16, 113, 3000, 70000};
+    memset(&model, 0, sizeof model);
+    model.max_items = bounds[kt_random_below(random, 9)];
+    most_bytes = lengths[kt_random_below(random, 4)];
+    queue = kt_queue(arena, model.max_items, inline_bytes[kt_random_below(random, 4)]);
+    uint64_t favour = 50; /* in waves: filling up, then draining */
+    int end = (int)kt_random_below(random, (uint64_t)steps * 2);
+    for (int i = 0; i < steps; i++) {
+        if (i % 500 == 0)
+            favour = 20 + kt_random_below(random, 60);
+        if (i == end) {
+            enum kin_shutdown when = kt_random_below(random, 2) ? KIN_AT_ONCE : KIN_WHEN_DRAINED;
+            KT_CHECK(kin_queue_shutdown(queue, when) == 0);
+            model.shut = true;
+            model.dropped = when == KIN_AT_ONCE;
+            model.count = model.dropped ? 0 : model.count;
+        }
+        uint64_t what = kt_random_below(random, 100);
+        if (what < favour)
+            put(random, what % 2);
+        else if (what < 90)
+            get(random, what % 2);
+        else if (what < 94)
+            get_alloc();
+        else
+            look();
+    }
+    look();
+    kin_queue_destroy(queue);
+}
+
+START_TEST(equal_to_the_model)
+{
+    struct kin_arena *arena = kt_arena(1 * GIB);
+    struct kt_random random = kt_random_of("equal_to_the_model", (uint64_t)_i);
+    data = malloc(70000);
+    back = malloc(70000);
+    for (int i = 0; i < kt_scaled(60); i++)
+        run(arena, &random, 4000);
+    ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
+    free(data);
+    free(back);
+    kin_arena_detach(arena);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("chan/queue_model");
+    TCase *t = kt_case(suite, "model", 60);
+    tcase_add_loop_test(t, equal_to_the_model, 0, 4);
+    return kt_run(suite);
+}
