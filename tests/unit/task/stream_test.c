@@ -96,7 +96,7 @@ START_TEST(unordered)
         }
         expect_end(stream);
         ck_assert(aheads[a] != 1 || in_order);
-        ck_assert_uint_le(source.most_ahead, aheads[a] ? aheads[a] : 3 * 4);
+        ck_assert_uint_le(source.most_ahead, aheads[a] ? aheads[a] : 64);
         ck_assert_uint_ge(source.most_ahead, 1);
     }
     close_pool();
@@ -116,7 +116,7 @@ START_TEST(ordered)
             check_square(&result);
         }
         expect_end(stream);
-        ck_assert_uint_le(source.most_ahead, aheads[a] ? aheads[a] : 3 * 4);
+        ck_assert_uint_le(source.most_ahead, aheads[a] ? aheads[a] : 64);
     }
     close_pool();
 }
