@@ -42,6 +42,17 @@ static void setup_behind(struct kill_world *world)
     get_many(world, FIRST_CELLS);
 }
 
+/* The first item lies in the last cell of the first segment, the others in the second. */
+static void setup_last_cell(struct kill_world *world)
+{
+    const uint32_t items = world->scenario->items;
+    get_many(world, items);
+    for (uint32_t i = 0; i < FIRST_CELLS - 1; i++)
+        kill_put_number(world->queue, world->scenario->bytes, 0);
+    put_many(world, 0, items);
+    get_many(world, FIRST_CELLS - 1);
+}
+
 /* The first segment is idle, the second is in use and as small as the first. */
 static void make_recycled(struct kill_world *world)
 {
@@ -145,6 +156,18 @@ static const struct kill_scenario pairs[] = {
      .items = 3,
      .stride = 430,
      .setup = setup_behind,
+     .operate = {op_get, op_get}},
+    /* a segment of three units: the memory of two is given back when it becomes idle */
+    {.name = "get and get, from the last cell and the next segment",
+     .flags = KILL_LOCKS,
+     .bytes = 480,
+     .inline_bytes = 496,
+     .items = 3,
+     .rotate = 200,
+     .stride = 150,
+     .finer = 10,
+     .last = {300, 0},
+     .setup = setup_last_cell,
      .operate = {op_get, op_get}},
     {.name = "get and put, at the end of a segment",
      .flags = KILL_LOCKS,

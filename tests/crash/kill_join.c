@@ -152,8 +152,7 @@ static void run_birth(void)
     kill_victim_start(&world, &parent, 0);
     while (parent.child == 0 && !parent.done)
         kill_victim_step(&world, &parent);
-    child = (struct kill_victim){
-        .pid = parent.child, .who = 1, .slot = reserved_slot(world.live)};
+    child = (struct kill_victim){.pid = parent.child, .who = 1, .slot = reserved_slot(world.live)};
     parent.child = 0;
     world.page->actors[1].phase = KILL_RUNNING;
     kill_step_through(&world, &child);

@@ -81,6 +81,26 @@ static void check_no_objects(struct kill_world *world, struct kill_view *view)
     (void)world;
 }
 
+static int64_t op_nothing(struct kill_world *world, uint32_t who)
+{
+    (void)world;
+    (void)who;
+    return 0;
+}
+
+/* Whoever dies beside a creator: what it creates is its own. */
+static void check_created(struct kill_world *world, struct kill_view *view)
+{
+    KILL_CHECK(!world->done[0] || world->dead_slots[0] != 0 || count_objects(view) == 1,
+               "the queue that was created is not there");
+}
+
+static bool is_creating(struct kill_world *world, uint64_t at)
+{
+    (void)world;
+    return at == (uint64_t)(uintptr_t)kini_object_create;
+}
+
 /* Nobody died: exactly then the last one to drop has destroyed. */
 static void check_dropped(struct kill_world *world, struct kill_view *view)
 {
@@ -126,6 +146,13 @@ static const struct kill_scenario scenarios[] = {
 };
 
 static const struct kill_scenario pairs[] = {
+    {.name = "create, and somebody dies",
+     .flags = KILL_NO_QUEUE,
+     .stride = 1,
+     .begins = is_creating,
+     .last = {700, 1},
+     .operate = {op_create, op_nothing},
+     .check = check_created},
     {.name = "drop and drop",
      .flags = KILL_LOCKS,
      .bytes = 40,

@@ -97,11 +97,7 @@ static bool sleeps_then_put(struct kill_world *world, uint32_t times)
 #define WITH_QUEUE .flags = KILL_MAY_BE_EMPTY, .bytes = 600
 
 static const struct kill_scenario scenarios[] = {
-    {.name = "put a block",
-     WITH_QUEUE,
-     .items = 1,
-     .operate = {op_put, op_reap},
-     .puts = {1000}},
+    {.name = "put a block", WITH_QUEUE, .items = 1, .operate = {op_put, op_reap}, .puts = {1000}},
     {.name = "put into a new segment",
      .flags = KILL_MAY_BE_EMPTY,
      .bytes = 40,

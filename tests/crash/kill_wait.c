@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Waiting: killed on the way to sleep, when chosen to be woken, and before the wake that is owed. */
+ * Waiting: killed on the way to sleep, when chosen to be woken, and before the wake that is owed.
+ */
 #include "lib/harness.h"
 
 #include <errno.h>
@@ -22,8 +23,8 @@ static int64_t op_wait_get(struct kill_world *world, uint32_t who)
 
 static int64_t op_wait_get_shortly(struct kill_world *world, uint32_t who)
 {
-    int64_t r = kin_queue_get(world->queue, world->page->actors[who].buffer, KILL_BUFFER,
-                              kin_after_ms(3));
+    int64_t r =
+        kin_queue_get(world->queue, world->page->actors[who].buffer, KILL_BUFFER, kin_after_ms(3));
     return r == -ETIMEDOUT ? -EAGAIN : r;
 }
 
@@ -154,9 +155,8 @@ static void check_told(struct kill_world *world, struct kill_view *view)
     uint64_t items = kini_queue_count(view->self, shm);
     uint32_t told = count_waiting(view, &shm->getters, KINI_WAIT_CHOSEN);
     uint32_t untold = count_waiting(view, &shm->getters, KINI_WAIT_QUEUED);
-    KILL_CHECK(untold == 0 || told >= items,
-               "%llu items, %u consumers wait on, %u were told", (unsigned long long)items, untold,
-               told);
+    KILL_CHECK(untold == 0 || told >= items, "%llu items, %u consumers wait on, %u were told",
+               (unsigned long long)items, untold, told);
     told = count_waiting(view, &shm->putters, KINI_WAIT_CHOSEN);
     untold = count_waiting(view, &shm->putters, KINI_WAIT_QUEUED);
     KILL_CHECK(untold == 0 || items + told >= shm->max_items,
@@ -235,10 +235,53 @@ static const struct kill_scenario scenarios[] = {
      .check = check_told},
 };
 
+/* --- the reaper of one that was chosen -------------------------------------------------------- */
+
+#define REAPER 3u
+
+static int64_t op_reap(struct kill_world *world, uint32_t who)
+{
+    (void)who;
+    return kini_reap(world->live, (uint32_t)world->page->actors[0].value) == 1 ? -EAGAIN : -EIO;
+}
+
+static const struct kill_scenario reaping = {
+    .name = "the reaper of a chosen one, one waits behind",
+    .flags = KILL_MAY_BE_EMPTY,
+    .bytes = 40,
+    .operate = {op_wait_get, op_wait_get, NULL, op_reap},
+    .puts = {0, 0, OTHERS, 0},
+    .sleeps = sleeps_before_peer,
+    .over = end_peer,
+    .check = check_told,
+};
+
+static void run_reaping(void)
+{
+    static struct kill_world world;
+    struct kill_victim victim, reaper;
+    if (!kill_wanted(reaping.name))
+        return;
+    kill_scenario_begin("every instruction", reaping.name);
+    kill_world_open(&world, &reaping);
+    kill_victim_start(&world, &victim, 0);
+    while (!world.done[2] && !victim.done)
+        kill_victim_step(&world, &victim); /* up to its sleep: it was chosen there */
+    kill_victim_end(&victim);
+    world.dead_slots[0] = victim.slot;
+    world.page->actors[0].value = victim.slot;
+    kill_victim_start(&world, &reaper, REAPER);
+    kill_step_through(&world, &reaper);
+    kill_victim_end(&reaper);
+    kill_world_close(&world);
+    kill_scenario_end();
+}
+
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_wait");
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
         kill_run(&scenarios[i]);
+    run_reaping();
     return kill_end();
 }

@@ -18,11 +18,11 @@
 #include "chan/ring.h"
 #include "sync/wait.h"
 
-#define KILL_RESERVE (64ull << 20)
-#define KILL_ACTORS 3u
+#define KILL_RESERVE    (64ull << 20)
+#define KILL_ACTORS     4u
 #define KILL_ITEMS_MOST 4096u
-#define KILL_BUFFER 65536u
-#define KILL_NO_ITEM UINT32_MAX
+#define KILL_BUFFER     65536u
+#define KILL_NO_ITEM    UINT32_MAX
 
 struct kill_world;
 struct kill_view;
@@ -30,13 +30,13 @@ struct kill_view;
 /* --- scenarios ------------------------------------------------------------------------------ */
 
 enum kill_flag {
-    KILL_NO_QUEUE = 1,      /* no queue in the world */
-    KILL_LOCKS = 2,         /* pairs: one may wait for a lock that the other holds */
-    KILL_MAY_BE_EMPTY = 4,  /* a get may find nothing */
-    KILL_FORKS = 8,         /* the operation forks: its child is stopped at birth */
-    KILL_LEAVES = 16,       /* the operation ends the victim's being a participant */
-    KILL_PARTIAL = 32,      /* a put may fail (full) */
-    KILL_MANY_POINTS = 64,  /* quick runs look at every fourth state only */
+    KILL_NO_QUEUE = 1,     /* no queue in the world */
+    KILL_LOCKS = 2,        /* pairs: one may wait for a lock that the other holds */
+    KILL_MAY_BE_EMPTY = 4, /* a get may find nothing */
+    KILL_FORKS = 8,        /* the operation forks: its child is stopped at birth */
+    KILL_LEAVES = 16,      /* the operation ends the victim's being a participant */
+    KILL_PARTIAL = 32,     /* a put may fail (full) */
+    KILL_MANY_POINTS = 64, /* quick runs look at every fourth state only */
 };
 
 /* What happens, to whom, and what must hold afterwards. All members but name and operate may be
@@ -44,20 +44,20 @@ enum kill_flag {
 struct kill_scenario {
     const char *name;
     uint32_t flags;
-    uint32_t bytes;      /* of a message */
-    uint32_t items;      /* in the queue before the operation: numbers 0 … items-1 */
-    uint32_t rotate;     /* put and got before that, to move on in the ring */
-    uint64_t max_items;  /* of the queue */
+    uint32_t bytes;     /* of a message */
+    uint32_t items;     /* in the queue before the operation: numbers 0 … items-1 */
+    uint32_t rotate;    /* put and got before that, to move on in the ring */
+    uint64_t max_items; /* of the queue */
     uint32_t inline_bytes;
     uint32_t puts[KILL_ACTORS]; /* number of the item that actor puts, 0: none */
-    uint32_t stride;     /* pairs, quick; 0: 5 */
-    uint32_t finer;      /* pairs: the first one's stride is so much finer; 0: the same */
-    uint32_t last[2];    /* pairs: where the first and the second stop at the latest; 0: anywhere */
-    uint32_t rounds;     /* pairs: extra times that setup is varied (world->round) */
-    void (*setup)(struct kill_world *world);                /* H, in the live arena */
-    void (*warm)(struct kill_world *world, uint32_t who);   /* V, before the first step */
-    void (*ready)(struct kill_world *world);                /* H, when the victims exist */
-    void (*over)(struct kill_world *world);                 /* H, before the world ends */
+    uint32_t stride;            /* pairs, quick; 0: 5 */
+    uint32_t finer;             /* pairs: the first one's stride is so much finer; 0: the same */
+    uint32_t last[2]; /* pairs: where the first and the second stop at the latest; 0: anywhere */
+    uint32_t rounds;  /* pairs: extra times that setup is varied (world->round) */
+    void (*setup)(struct kill_world *world);              /* H, in the live arena */
+    void (*warm)(struct kill_world *world, uint32_t who); /* V, before the first step */
+    void (*ready)(struct kill_world *world);              /* H, when the victims exist */
+    void (*over)(struct kill_world *world);               /* H, before the world ends */
     /* H; pairs: the first one's stops begin where this is true, and are counted from there. */
     bool (*begins)(struct kill_world *world, uint64_t at);
     int64_t (*operate[KILL_ACTORS])(struct kill_world *world, uint32_t who); /* V, stepped */
@@ -91,9 +91,10 @@ struct kill_image {
 
 /* Each item has a number: what is known about it. */
 struct kill_ledger {
-    uint32_t first_put; /* numbers from here on are put by actors */
-    uint32_t count;     /* of numbers */
+    uint32_t first_put;              /* numbers from here on are put by actors */
+    uint32_t count;                  /* of numbers */
     uint8_t before[KILL_ITEMS_MOST]; /* was in a published cell when the victim stopped */
+    uint8_t back[KILL_ITEMS_MOST];   /* is to be delivered again */
     uint8_t after[KILL_ITEMS_MOST];  /* how often it came out of the repaired queue */
 };
 
@@ -103,12 +104,12 @@ struct kill_victim {
     uint32_t who;
     uint64_t steps;
     uint32_t sleeps;
-    pid_t child;     /* of a forking victim, stopped at birth */
+    pid_t child;       /* of a forking victim, stopped at birth */
     bool never_sleeps; /* the operation takes no lock: no need to ask at each step */
-    bool may_sleep;   /* nobody who is stopped can be what it waits for */
-    bool done;       /* the operation returned */
-    bool blocked;    /* it would sleep: for somebody who is stopped */
-    bool ended;      /* the process is gone */
+    bool may_sleep;    /* nobody who is stopped can be what it waits for */
+    bool done;         /* the operation returned */
+    bool blocked;      /* it would sleep: for somebody who is stopped */
+    bool ended;        /* the process is gone */
 };
 
 struct kill_world {
@@ -117,15 +118,15 @@ struct kill_world {
     struct kini_self *live_self, *copy_self;
     struct kin_queue *queue;
     struct kill_page *page;
-    struct kill_image last;      /* the state that was checked last */
+    struct kill_image last; /* the state that was checked last */
     struct kill_ledger ledger;
     uint32_t peer_slots[KILL_ACTORS]; /* further living participants; 0: none */
     uint32_t dead_slots[KILL_ACTORS]; /* declared dead at this point; 0: none */
-    bool done[KILL_ACTORS];      /* whose operation returned */
-    bool expect_again;           /* -EAGAIN of the reaper is an answer at this point */
-    bool reaped;                 /* it was not given */
+    bool done[KILL_ACTORS];           /* whose operation returned */
+    bool expect_again;                /* -EAGAIN of the reaper is an answer at this point */
+    bool reaped;                      /* it was not given */
     uint32_t round;
-    uint64_t value[8];           /* of the scenario */
+    uint64_t value[8]; /* of the scenario */
 };
 
 /* The arena that is being checked: the copy, or the live one after a real kill. */
@@ -170,6 +171,7 @@ void kill_victim_park(struct kill_world *world, struct kill_victim *victim);
 void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
                       struct kill_victim *ret_copy);
 uint64_t kill_victim_at(const struct kill_victim *victim); /* program counter */
+bool kill_is_system_call(uint64_t at); /* whether such an instruction is there */
 uint64_t kill_victim_hash(const struct kill_victim *victim); /* of its registers */
 uint32_t kill_slot_of(const struct kin_arena *arena, pid_t pid);
 
@@ -218,7 +220,7 @@ void kill_begin(int argc, char **argv, const char *name);
 int kill_end(void); /* prints the totals; the exit status */
 bool kill_exhaustive(void);
 bool kill_wanted(const char *scenario); /* --only */
-uint32_t kill_stride(uint32_t quick);   /* 1 when exhaustive; --stride */
+uint32_t kill_stride(uint32_t quick);   /* finer when exhaustive; --stride */
 void kill_context(const struct kill_world *world, const struct kill_victim *victim);
 void kill_context_pair(const struct kill_world *world, const struct kill_victim *a,
                        const struct kill_victim *b, const char *form);

@@ -36,8 +36,8 @@ void kill_check_slot_gone(struct kill_view *view, uint32_t slot)
         KILL_CHECK(!(word & 1) || KINI_THREAD_SLOT(word) != slot,
                    "thread record %u still belongs to slot %u of the dead", i, slot);
     }
-    const uint64_t *row = kini_at(arena, arena->super->bitmaps_off +
-                                             (uint64_t)slot * KINI_BITMAP_BYTES);
+    const uint64_t *row =
+        kini_at(arena, arena->super->bitmaps_off + (uint64_t)slot * KINI_BITMAP_BYTES);
     for (uint32_t i = 0; i < (arena->super->objects_high + 63) / 64; i++)
         KILL_CHECK(row[i] == 0, "slot %u of the dead still holds objects: word %u is %llx", slot, i,
                    (unsigned long long)row[i]);
@@ -80,8 +80,8 @@ static void check_locks(struct kill_view *view)
 static bool anybody_holds(struct kin_arena *arena, uint32_t id)
 {
     for (uint32_t slot = 1; slot < arena->super->participants_high; slot++) {
-        const uint64_t *row = kini_at(arena, arena->super->bitmaps_off +
-                                                 (uint64_t)slot * KINI_BITMAP_BYTES);
+        const uint64_t *row =
+            kini_at(arena, arena->super->bitmaps_off + (uint64_t)slot * KINI_BITMAP_BYTES);
         if (lives(arena, slot) && (row[id / 64] >> (id % 64) & 1))
             return true;
     }
@@ -129,8 +129,7 @@ static void check_block(struct kill_view *view, uint64_t off, bool large)
         return;
     case KINI_BLOCK_QUEUED:
         /* of a living peer in the middle of a put it is not in its cell yet */
-        KILL_CHECK(kill_cell_carries(view, off) ||
-                       (slot != arena->slot && lives(arena, slot)),
+        KILL_CHECK(kill_cell_carries(view, off) || (slot != arena->slot && lives(arena, slot)),
                    "a block in unit %u is queued by slot %u, and no cell carries it", unit, slot);
         return;
     case KINI_BLOCK_OWNED:
@@ -201,8 +200,8 @@ static void check_spans(struct kill_view *view)
     for (uint32_t unit = 0; unit < super->units_high;)
         unit += check_span(view, unit);
     for (uint32_t unit = 0; unit < super->units_count; unit++) {
-        bool used = unit < super->units_high &&
-                    KINI_SPAN_KIND(arena->spans[unit].state) != KINI_SPAN_FREE;
+        bool used =
+            unit < super->units_high && KINI_SPAN_KIND(arena->spans[unit].state) != KINI_SPAN_FREE;
         KILL_CHECK(map_bit(arena->free_map, unit) == used,
                    "unit %u is %s, but its bit says otherwise", unit, used ? "in use" : "free");
         KILL_CHECK(used || unit >= super->free_hint,

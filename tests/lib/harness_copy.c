@@ -32,9 +32,9 @@ static uint32_t used_ranges(const struct kini_super_shm *super, struct range *ra
     return n;
 }
 
-/* What is in the next unit, from *unit on, whose content means something: not that of free units, nor
- * that of runs which somebody is setting up or taking down, unless all is wanted. Of a large block the units without
- * memory read as zero; they are not touched, so that they stay without. */
+/* What is in the next unit, from *unit on, whose content means something: not that of free units,
+ * nor that of runs which somebody is setting up or taking down, unless all is wanted. Of a large
+ * block the units without memory read as zero; they are not touched, so that they stay without. */
 static bool next_unit(const char *base, bool all, uint32_t *unit, struct range *range)
 {
     const struct kini_super_shm *super = (const void *)base;

@@ -13,12 +13,12 @@ struct pairs {
     struct kill_world world;
     struct kill_victim masters[2];      /* stay before their operations */
     struct kill_victim at_i, at_j;      /* where the two stand */
-    struct kill_victim first, second;   /* copies of those, that go on */
+    struct kill_victim first, second;   /* who goes on, and who dies */
     struct kill_image start, row, here; /* the arena at (0,0), (i,0), (i,j) */
     struct kini_self *start_self;
-    struct kill_actor actors[2];        /* of the page, at (i,j) */
-    uint64_t *seen;  /* a set of hashes: what was gone through to the end already */
-    uint64_t again;  /* pairs in which the reaper had to wait for the living */
+    struct kill_actor actors[2]; /* of the page, at (i,j) */
+    uint64_t *seen;              /* a set of hashes: what was gone through to the end already */
+    uint64_t again;              /* pairs in which the reaper had to wait for the living */
 };
 
 #define SEEN_ROOM (1u << 18)
@@ -96,10 +96,10 @@ static void point(struct pairs *pairs, const char *form, bool first_dead, bool s
 {
     struct kill_world *world = &pairs->world;
     kill_context_pair(world, &pairs->first, &pairs->second, form);
-    world->dead_slots[0] = first_dead ? pairs->first.slot : 0;
-    world->dead_slots[1] = second_dead ? pairs->second.slot : 0;
-    world->done[0] = pairs->first.done;
-    world->done[1] = pairs->second.done;
+    world->dead_slots[pairs->first.who] = first_dead ? pairs->first.slot : 0;
+    world->dead_slots[pairs->second.who] = second_dead ? pairs->second.slot : 0;
+    world->done[pairs->first.who] = pairs->first.done;
+    world->done[pairs->second.who] = pairs->second.done;
     kill_point(world, NULL, force);
 }
 
@@ -107,6 +107,25 @@ static bool within(const struct pairs *pairs, uint32_t who, uint64_t at)
 {
     uint32_t last = pairs->world.scenario->last[who];
     return last == 0 || at <= last;
+}
+
+/* The one that goes on did; the other is dead where it stands, and at each further step. */
+static void dead_at_each(struct pairs *pairs, const struct kill_victim *dead, const char *form)
+{
+    struct kill_world *world = &pairs->world;
+    kill_victim_copy(world, dead, &pairs->second);
+    pairs->second.may_sleep = true;
+    pairs->second.blocked = false;
+    world->last.valid = false;
+    while (!kill_scenario_hopeless()) {
+        point(pairs, form, false, true, false);
+        if (pairs->second.done || !within(pairs, pairs->second.who, pairs->second.steps))
+            break;
+        kill_victim_step(world, &pairs->second);
+    }
+    if (pairs->second.done)
+        point(pairs, "both went on, nobody died", false, false, true);
+    kill_victim_end(&pairs->second);
 }
 
 /* Both dead where they stand; then the first goes on to its end and the second is dead at each
@@ -119,24 +138,17 @@ static void both_then_each(struct pairs *pairs)
     point(pairs, "both are dead", true, true, true);
     kill_victim_copy(world, &pairs->at_i, &pairs->first);
     kill_victim_finish(world, &pairs->first);
-    if (pairs->first.done && !seen_before(pairs)) { /* else it waits for a lock of the second */
-        kill_victim_copy(world, &pairs->at_j, &pairs->second);
-        pairs->second.may_sleep = true;
-        pairs->second.blocked = false;
-        world->last.valid = false;
-        while (!kill_scenario_hopeless()) {
-            point(pairs, "the first went on, the second is dead", false, true, false);
-            if (pairs->second.done || !within(pairs, 1, pairs->second.steps))
-                break;
-            kill_victim_step(world, &pairs->second);
-        }
-        if (pairs->second.done)
-            point(pairs, "both went on, nobody died", false, false, true);
-        kill_victim_end(&pairs->second);
-    }
+    if (pairs->first.done && !seen_before(pairs)) /* else it waits for a lock of the second */
+        dead_at_each(pairs, &pairs->at_j, "the first went on, the second is dead");
     kill_victim_end(&pairs->first);
+    if (pairs->at_j.done && !pairs->at_i.done) {
+        back_here(pairs);
+        pairs->first = pairs->at_j;
+        dead_at_each(pairs, &pairs->at_i, "the second went on, the first is dead");
+    }
 }
 
+/* A lock that the reaper may want. */
 static bool holds_a_lock(struct pairs *pairs, const struct kill_victim *victim)
 {
     struct kin_arena *live = pairs->world.live;
@@ -146,7 +158,8 @@ static bool holds_a_lock(struct pairs *pairs, const struct kill_victim *victim)
             continue;
         for (uint32_t k = 0; k < KINI_LOCKSTACK; k++) {
             struct kini_ilock_shm *lock = t->lockstack[k] ? kini_at(live, t->lockstack[k]) : NULL;
-            if (lock != NULL && KINI_ILOCK_OWNER(lock->word) == i)
+            if (lock != NULL && lock != &live->super->object_lock &&
+                KINI_ILOCK_OWNER(lock->word) == i)
                 return true;
         }
     }
@@ -164,10 +177,11 @@ static struct kini_thread_shm *thread_of(struct pairs *pairs, const struct kill_
 }
 
 /* -EAGAIN is right only while the living shows the intent of the dead, which did not win. */
-static void check_again(struct pairs *pairs, uint64_t op, uint64_t position)
+static void check_again(struct pairs *pairs, const struct kill_victim *living, uint64_t op,
+                        uint64_t position)
 {
-    struct kini_thread_shm *a = thread_of(pairs, &pairs->first);
-    KILL_CHECK(!pairs->first.done && a->op == op && !(position & KINI_OP_WON) &&
+    struct kini_thread_shm *a = thread_of(pairs, living);
+    KILL_CHECK(!living->done && a->op == op && !(position & KINI_OP_WON) &&
                    (a->op_pos & ~KINI_OP_WON) == position,
                "the reaper waits without a reason: the living shows %llx at %llx, the dead %llx at "
                "%llx",
@@ -177,13 +191,13 @@ static void check_again(struct pairs *pairs, uint64_t op, uint64_t position)
 }
 
 /* What it has copied, but is still in its cell, is not in its hands: it will be delivered again. */
-static void open_hands(struct pairs *pairs)
+static void open_hands(struct pairs *pairs, uint32_t who)
 {
     struct kill_world *world = &pairs->world;
     struct kill_view view;
-    struct kill_actor *actor = &world->page->actors[1];
+    struct kill_actor *actor = &world->page->actors[who];
     const uint32_t bytes = world->scenario->bytes;
-    if (world->queue == NULL || world->scenario->puts[1] != 0)
+    if (world->queue == NULL || world->scenario->puts[who] != 0)
         return;
     kill_view_of_live(world, &view);
     kill_ledger_observe(world, &view);
@@ -193,41 +207,43 @@ static void open_hands(struct pairs *pairs)
         memset(actor->buffer, 0xff, 16);
 }
 
-/* The second dies and is reaped while the first stands; then the first goes on. */
+/* One is dead and is reaped while the other stands; then the other goes on. */
 static void reap_beside(void *arg)
 {
     struct pairs *pairs = arg;
     struct kill_world *world = &pairs->world;
+    struct kill_victim *living = &pairs->first;
+    uint32_t slot = pairs->second.slot;
     struct kini_thread_shm *dead = thread_of(pairs, &pairs->second);
     uint64_t op = dead->op, position = dead->op_pos;
-    open_hands(pairs);
-    kill_declare_dead(world->live, pairs->second.slot);
+    open_hands(pairs, pairs->second.who);
+    kill_declare_dead(world->live, slot);
     kini_last_self = world->live_self;
-    int r = kini_reap(world->live, pairs->second.slot);
+    int r = kini_reap(world->live, slot);
     KILL_CHECK(r == 1 || r == -EAGAIN, "the reaper answers %d", r);
     if (r == -EAGAIN)
-        check_again(pairs, op, position);
-    pairs->first.may_sleep = true;
-    pairs->first.blocked = false;
-    kill_victim_finish(world, &pairs->first);
-    KILL_CHECK(pairs->first.done, "the living one does not come to its end");
+        check_again(pairs, living, op, position);
+    living->may_sleep = true;
+    living->blocked = false;
+    kill_victim_finish(world, living);
+    KILL_CHECK(living->done, "the living one does not come to its end");
     if (r == -EAGAIN) {
         kini_last_self = world->live_self;
-        r = kini_reap(world->live, pairs->second.slot);
+        r = kini_reap(world->live, slot);
         KILL_CHECK(r == 1, "the living moved on, and the reaper answers %d", r);
     }
 }
 
-static void reap_then_on(struct pairs *pairs)
+static void reap_then_on(struct pairs *pairs, const struct kill_victim *dead,
+                         const struct kill_victim *living, const char *form)
 {
     struct kill_world *world = &pairs->world;
-    const char *form = "the second died and was reaped, then the first went on";
-    if (pairs->at_j.done || holds_a_lock(pairs, &pairs->at_i))
+    if (dead->done || living->done || holds_a_lock(pairs, living))
         return;
-    kill_victim_copy(world, &pairs->at_i, &pairs->first);
-    pairs->second = pairs->at_j;
+    kill_victim_copy(world, living, &pairs->first);
+    pairs->second = *dead;
+    world->done[dead->who] = false;
     kill_context_pair(world, &pairs->first, &pairs->second, form);
-    world->done[1] = false;
     kill_count(1, 0);
     if (kill_guarded(reap_beside, pairs))
         point(pairs, form, false, true, true);
@@ -248,7 +264,11 @@ static void run_row(struct pairs *pairs, uint32_t stride)
         stay_here(pairs);
         both_then_each(pairs);
         back_here(pairs);
-        reap_then_on(pairs);
+        reap_then_on(pairs, &pairs->at_j, &pairs->at_i,
+                     "the second died and was reaped, then the first went on");
+        back_here(pairs);
+        reap_then_on(pairs, &pairs->at_i, &pairs->at_j,
+                     "the first died and was reaped, then the second went on");
         back_here(pairs);
         if (pairs->at_j.done || pairs->at_j.blocked || kill_scenario_hopeless())
             break;
@@ -272,7 +292,8 @@ static void run_all(struct pairs *pairs, uint32_t stride)
     const uint64_t from = i = pairs->at_i.steps;
     do
         run_row(pairs, stride);
-    while (!kill_scenario_hopeless() && !pairs->at_i.done && within(pairs, 0, i + first_stride - from) &&
+    while (!kill_scenario_hopeless() && !pairs->at_i.done &&
+           within(pairs, 0, i + first_stride - from) &&
            (steps(pairs, &pairs->at_i, i += first_stride) || pairs->at_i.done));
     kill_victim_end(&pairs->at_i);
 }

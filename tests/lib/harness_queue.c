@@ -121,8 +121,9 @@ static void check_segment(struct kini_segment_shm *segment, bool *ret_back)
 {
     uint64_t tail = segment->tail & KINI_TAIL_POSITION, head = segment->head, cap = segment->cap;
     uint64_t base = segment->base;
-    KILL_CHECK(base <= head && head <= tail && tail <= head + cap, "head %llu, tail %llu, base %llu",
-               (unsigned long long)head, (unsigned long long)tail, (unsigned long long)base);
+    KILL_CHECK(base <= head && head <= tail && tail <= head + cap,
+               "head %llu, tail %llu, base %llu", (unsigned long long)head,
+               (unsigned long long)tail, (unsigned long long)base);
     for (uint64_t p = tail - base > cap ? tail - cap : base; p < tail; p++) {
         uint64_t seq = kini_cell(segment, p)->seq;
         bool back = seq == ((p + 1) | KINI_CELL_BACK);
@@ -137,6 +138,16 @@ static void check_segment(struct kini_segment_shm *segment, bool *ret_back)
                        (unsigned long long)p, (unsigned long long)seq, (unsigned long long)head);
         *ret_back = *ret_back || back;
     }
+}
+
+static void check_is_owned(struct kill_view *view, struct kini_queue_shm *queue, uint64_t off)
+{
+    KILL_CHECK(kini_block_check(view->arena, kini_at(view->arena, off)) == off,
+               "a segment that is listed is no block");
+    uint64_t word = kini_block_header(view->arena, off)->word;
+    KILL_CHECK(KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED && KINI_BLOCK_TAG(word) == queue->tag,
+               "a segment that is listed is not the queue's: header %llx",
+               (unsigned long long)word);
 }
 
 static void check_chain(struct kill_view *view, struct kini_queue_shm *queue)
@@ -154,6 +165,7 @@ static void check_chain(struct kill_view *view, struct kini_queue_shm *queue)
     KILL_CHECK(put_seen, "the put side stands behind the get side");
     for (uint64_t off = queue->all_segments; off != 0;) {
         struct kini_segment_shm *s = kini_at(view->arena, off);
+        check_is_owned(view, queue, off);
         if (s->state == KINI_SEGMENT_ACTIVE && (s->tail & KINI_TAIL_POSITION) == s->head)
             check_segment(s, &back);
         off = s->all_next;
@@ -252,8 +264,8 @@ static void observe_cell(void *arg, struct kini_segment_shm *segment, struct kin
     (void)segment;
     uint64_t block = block_of(cell);
     const unsigned char *from = block ? kini_at(view->arena, block) : cell->payload;
-    uint32_t number = kill_message_number(from, (int64_t)(cell->info >> 1),
-                                          view->world->scenario->bytes);
+    uint32_t number =
+        kill_message_number(from, (int64_t)(cell->info >> 1), view->world->scenario->bytes);
     KILL_CHECK(number < ledger->count, "the published cell of position %llu holds rubbish",
                (unsigned long long)position);
     KILL_CHECK(ledger->before[number]++ == 0, "item %u is in two cells", number);
@@ -267,22 +279,50 @@ void kill_ledger_observe(struct kill_world *world, struct kill_view *view)
         each_published(view->arena, view->queue->shm, observe_cell, view);
 }
 
+static void note_back(void *arg, struct kini_segment_shm *segment, struct kini_cell_shm *cell,
+                      uint64_t position)
+{
+    struct kill_view *view = arg;
+    uint64_t block = block_of(cell);
+    const unsigned char *from = block ? kini_at(view->arena, block) : cell->payload;
+    uint32_t number;
+    (void)segment;
+    (void)position;
+    memcpy(&number, from, sizeof number);
+    if ((cell->seq & KINI_CELL_BACK) && number < view->world->ledger.count)
+        view->world->ledger.back[number] = 1;
+}
+
+/* What is delivered again comes first, in any order; then the others as they were put. */
+static void check_order(struct kill_ledger *ledger, uint32_t number, uint32_t *last)
+{
+    if (ledger->back[number]) {
+        KILL_CHECK(*last == KILL_NO_ITEM, "item %u is delivered again, but after item %u", number,
+                   *last);
+        return;
+    }
+    KILL_CHECK(*last == KILL_NO_ITEM || number > *last || number >= ledger->first_put,
+               "item %u comes out after item %u", number, *last);
+    *last = number < ledger->first_put ? number : ledger->first_put - 1;
+}
+
 static void drain(struct kill_world *world, struct kill_view *view)
 {
     static unsigned char buffer[KILL_BUFFER];
     struct kill_ledger *ledger = &world->ledger;
     int64_t size = kin_queue_size(view->queue), got = 0, r;
     uint32_t last = KILL_NO_ITEM;
+    memset(ledger->back, 0, ledger->count);
+    each_published(view->arena, view->queue->shm, note_back, view);
     while ((r = kin_queue_try_get(view->queue, buffer, sizeof buffer)) >= 0) {
         uint32_t number = kill_message_number(buffer, r, world->scenario->bytes);
         KILL_CHECK(number < ledger->count, "a damaged item comes out, %lld bytes", (long long)r);
         KILL_CHECK(ledger->after[number]++ == 0, "item %u comes out twice", number);
-        KILL_CHECK(last == KILL_NO_ITEM || number > last || number >= ledger->first_put,
-                   "item %u comes out after item %u", number, last);
-        last = number < ledger->first_put ? number : ledger->first_put - 1;
+        check_order(ledger, number, &last);
         got++;
     }
-    KILL_CHECK(r == -EAGAIN, "the queue cannot be emptied: %lld %s", (long long)r, kin_error_text());
+    KILL_CHECK(r == -EAGAIN, "the queue cannot be emptied: %lld %s", (long long)r,
+               kin_error_text());
     KILL_CHECK(size == got, "the queue says that it holds %lld items; %lld come out",
                (long long)size, (long long)got);
 }

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define FIRST_PUT 1000u
+#define FIRST_PUT  1000u
 #define REAL_KILLS 12u
 
 /* --- worlds ----------------------------------------------------------------------------------- */
@@ -55,8 +55,8 @@ void kill_world_open(struct kill_world *world, const struct kill_scenario *scena
 {
     uint32_t round = world->round;
     *world = (struct kill_world){.scenario = scenario, .round = round};
-    world->page = mmap(NULL, sizeof *world->page, PROT_READ | PROT_WRITE,
-                       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    world->page =
+        mmap(NULL, sizeof *world->page, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (world->page == MAP_FAILED)
         kill_broken("no memory for the page");
     for (uint32_t who = 0; who < KILL_ACTORS; who++)
@@ -209,8 +209,10 @@ void kill_step_through(struct kill_world *world, struct kill_victim *victim)
         kill_context(world, victim);
         world->dead_slots[victim->who] = victim->slot;
         world->done[victim->who] = victim->done;
-        if (victim->done || worth_a_check(world->scenario, victim->steps, now, at))
-            kill_point(world, victim, victim->done);
+        /* after a system call memory may be gone or new, and nothing else tells */
+        bool called = kill_is_system_call(at);
+        if (victim->done || called || worth_a_check(world->scenario, victim->steps, now, at))
+            kill_point(world, victim, victim->done || called);
         else
             kill_count(1, 0);
         at = now;

@@ -82,8 +82,10 @@ static void aim_at_clone(struct user_regs_struct *regs, uint64_t call_at)
 #endif
 
 /* The code of a victim is ours: it is a fork of this process. */
-static bool is_system_call(uint64_t at)
+bool kill_is_system_call(uint64_t at)
 {
+    if (at == 0)
+        return false;
 #if defined(__x86_64__)
     const unsigned char *code = (const void *)(uintptr_t)at;
     return code[0] == 0x0f && code[1] == 0x05;
@@ -118,7 +120,7 @@ static bool about_to_sleep(const struct kill_victim *victim)
     struct place place;
     if (!read_place(victim->pid, &place))
         kill_broken("the registers of the victim cannot be read");
-    if (place.at == 0 || !is_system_call(place.at) || place.number != SYS_futex)
+    if (place.at == 0 || !kill_is_system_call(place.at) || place.number != SYS_futex)
         return false;
     uint64_t op = place.second & 0x7f;
     if (op != FUTEX_WAIT && op != FUTEX_WAIT_BITSET)
@@ -270,7 +272,7 @@ static uint64_t find_system_call(void)
 {
     static uint64_t found;
     uint64_t at = (uint64_t)(uintptr_t)syscall;
-    while (found == 0 && !is_system_call(at))
+    while (found == 0 && !kill_is_system_call(at))
         at += CODE_ALIGNMENT;
     return found == 0 ? found = at : found;
 }
@@ -342,8 +344,7 @@ void kill_victim_step(struct kill_world *world, struct kill_victim *victim)
     victim->blocked = false;
     if (asks && about_to_sleep(victim)) {
         victim->sleeps++;
-        if (world->scenario->sleeps == NULL ||
-            !world->scenario->sleeps(world, victim->sleeps)) {
+        if (world->scenario->sleeps == NULL || !world->scenario->sleeps(world, victim->sleeps)) {
             victim->blocked = true;
             return;
         }

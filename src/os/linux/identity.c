@@ -162,6 +162,23 @@ static bool same_process(int pidfd, const struct kini_os_identity *identity)
     return read_stat(path, &state, &flags, &start) < 0 || start == identity->start_ticks;
 }
 
+/* Where pidfds are refused (a sandbox, an old valgrind): what /proc says of the pid. That it says
+ * nothing means something only where it says something of ourselves. */
+static enum kini_os_life life_by_proc(const struct kini_os_identity *identity)
+{
+    char path[40], state = 'R';
+    uint64_t flags = 0, start = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", identity->pid);
+    int r = read_stat(path, &state, &flags, &start);
+    if (r == -ENOENT || r == -ESRCH)
+        return read_stat("/proc/self/stat", &state, &flags, &start) == 0 ? KINI_OS_DEAD
+                                                                         : KINI_OS_CANNOT_ASK;
+    if (r < 0)
+        return KINI_OS_CANNOT_ASK;
+    bool reused = identity->start_ticks != 0 && start != identity->start_ticks;
+    return reused || all_tasks_exiting(identity->pid) ? KINI_OS_DEAD : KINI_OS_ALIVE;
+}
+
 enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity, bool quick)
 {
     uint64_t own = kini_load(&own_namespace);
@@ -174,6 +191,8 @@ enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity,
     int pidfd = kini_os_pidfd_open(identity->pid);
     if (pidfd == -ESRCH)
         return KINI_OS_DEAD;
+    if (pidfd == -ENOSYS || pidfd == -EPERM)
+        return life_by_proc(identity);
     if (pidfd < 0) /* no descriptor left */
         return KINI_OS_CANNOT_ASK;
     enum kini_os_life life = KINI_OS_ALIVE;
