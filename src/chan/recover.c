@@ -214,11 +214,12 @@ static int64_t take_cell_back(struct kini_self *self, struct kini_queue_shm *que
     return bytes;
 }
 
-int64_t kini_ring_take_back(struct kini_self *self, struct kini_queue_shm *queue,
-                            struct kini_taker *taker)
+/* The cell with the oldest of them. */
+static struct kini_cell_shm *oldest_back(struct kini_self *self, struct kini_queue_shm *queue,
+                                         struct kini_segment_shm **ret_segment, uint64_t *ret_seq)
 {
-    /* read before the search: what is marked later raises it again */
-    uint64_t made = kini_load_acq(&queue->back_made);
+    struct kini_cell_shm *oldest = NULL;
+    *ret_seq = UINT64_MAX;
     EACH_SEGMENT(self, queue, segment)
     {
         if (kini_load(&segment->state) != KINI_SEGMENT_ACTIVE)
@@ -226,15 +227,32 @@ int64_t kini_ring_take_back(struct kini_self *self, struct kini_queue_shm *queue
         for (uint64_t i = 0; i < segment->cap; i++) {
             struct kini_cell_shm *cell = kini_cell(segment, i);
             uint64_t seq = kini_load_acq(&cell->seq);
-            if (!(seq & KINI_CELL_BACK) || (seq & KINI_CELL_TAKEN))
-                continue;
-            int64_t r = take_cell_back(self, queue, segment, cell, seq, taker);
-            if (r != -EAGAIN)
-                return r;
+            if ((seq & KINI_CELL_BACK) && !(seq & KINI_CELL_TAKEN) && seq < *ret_seq) {
+                oldest = cell;
+                *ret_segment = segment;
+                *ret_seq = seq;
+            }
         }
     }
-    kini_store(&queue->back_seen, made);
-    return -EAGAIN;
+    return oldest;
+}
+
+int64_t kini_ring_take_back(struct kini_self *self, struct kini_queue_shm *queue,
+                            struct kini_taker *taker)
+{
+    for (;;) {
+        /* read before the search: what is marked later raises it again */
+        uint64_t made = kini_load_acq(&queue->back_made), seq;
+        struct kini_segment_shm *segment = NULL;
+        struct kini_cell_shm *cell = oldest_back(self, queue, &segment, &seq);
+        if (cell == NULL) {
+            kini_store(&queue->back_seen, made);
+            return -EAGAIN;
+        }
+        int64_t r = take_cell_back(self, queue, segment, cell, seq, taker);
+        if (r != -EAGAIN)
+            return r; /* else another consumer was quicker: the next one */
+    }
 }
 
 /* The length of what the next get would take, or -EAGAIN. */

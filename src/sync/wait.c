@@ -169,16 +169,19 @@ void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead)
         return;
     struct kini_waitq_shm *queue = kini_at(arena, offset);
     kini_ilock_lock(self, &queue->lock);
-    uint32_t state = kini_load(&dead->wait_state);
+    if (kini_load(&dead->wait_state) == KINI_WAIT_CHOSEN) {
+        /* Passed on before it is forgotten: should we die in between, it is passed on twice. */
+        kini_ilock_unlock(self, &queue->lock);
+        kini_waitq_wake(self, queue, 1);
+        kini_ilock_lock(self, &queue->lock);
+    }
     kini_journal_begin(&queue->lock, 1);
-    if (state == KINI_WAIT_QUEUED)
+    if (kini_load(&dead->wait_state) == KINI_WAIT_QUEUED)
         unlink_thread(arena, queue, (uint32_t)(dead - arena->threads));
     kini_store(&dead->wait_state, KINI_WAIT_NONE);
     kini_store(&dead->wait_queue, 0);
     kini_journal_end(&queue->lock);
     kini_ilock_unlock(self, &queue->lock);
-    if (state == KINI_WAIT_CHOSEN)
-        kini_waitq_wake(self, queue, 1);
 }
 
 /* --- the loop ------------------------------------------------------------------------------- */

@@ -119,7 +119,8 @@ END_TEST
 
 START_TEST(a_default_arena_is_small)
 {
-    struct kin_arena *arena = kt_arena(0);
+    struct kin_arena *arena = NULL;
+    KT_OK(kin_arena_create(NULL, &arena));
     ck_assert_uint_le(kt_stat(arena).committed_bytes, 4 * MIB);
     ck_assert_uint_ge(kt_stat(arena).reserved_bytes, 1 * GIB);
     kin_arena_detach(arena);
@@ -160,8 +161,10 @@ START_TEST(several_arenas)
             kt_fill(blocks[i], 5000, i);
             KT_OK(kin_queue_put(queues[i], &i, sizeof i, KIN_NOW));
         }
-    for (unsigned i = 0; i < COUNT; i += 2)
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        kin_queue_destroy(queues[i]);
         kin_arena_detach(arenas[i]); /* the others go on */
+    }
     for (unsigned i = 1; i < COUNT; i += 2) {
         ck_assert(kt_filled(blocks[i], 5000, i));
         KT_IS(kin_block_free(arenas[i], blocks[(i + 2) % COUNT]), -EINVAL); /* of another one */
