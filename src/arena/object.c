@@ -112,6 +112,8 @@ static void destroy(struct kini_self *self, uint32_t id, uint64_t dying)
     kini_store_sc(&object->state, KINI_OBJECT_WORD(gen, 0, 0, KINI_OBJECT_FREE));
 }
 
+static void destroy_if_unheld(struct kini_self *self, uint32_t id);
+
 /* DYING is ours. A rejoining child may have taken hold after our first look: it sets its bit, then
  * looks at the state; we set the state, then look at the bits. Once the second look found nobody
  * it is past recall: a bit that appears later is of a child that saw DYING. */
@@ -121,6 +123,7 @@ static void judge(struct kini_self *self, uint32_t id, uint64_t dying)
     uint32_t gen = KINI_OBJECT_GEN(dying), type = KINI_OBJECT_TYPE(dying);
     if (anybody_holds(self->arena, id)) {
         kini_store_sc(state, KINI_OBJECT_WORD(gen, 0, type, KINI_OBJECT_LIVE));
+        destroy_if_unheld(self, id); /* that child may have let go again, told that it is stale */
         return;
     }
     uint64_t going = KINI_OBJECT_WORD(gen, self->slot, type, KINI_OBJECT_GOING);

@@ -82,10 +82,15 @@ static const struct kill_scenario scenarios[] = {
     {.name = "put and put blocks",
      .bytes = 200,
      .items = 1,
+     .stride = 8,
      .warm = warm_caches,
      .operate = {op_put, op_put},
      .puts = {1000, 1001}},
-    {.name = "get and get blocks", .bytes = 200, .items = 3, .operate = {op_get, op_get}},
+    {.name = "get and get blocks",
+     .bytes = 200,
+     .items = 3,
+     .stride = 8,
+     .operate = {op_get, op_get}},
 };
 
 int main(int argc, char **argv)

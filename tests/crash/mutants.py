@@ -23,7 +23,7 @@ CC = sys.argv[3:]
 FLAGS = ["-std=gnu11", "-O1", "-g1", "-D_GNU_SOURCE", "-pthread", "-w",
          f"-I{ROOT}/include", f"-I{ROOT}/tests"]
 PROGRAMS = ["kill_queue", "kill_queue_pairs", "kill_growth", "kill_blocks", "kill_wait",
-            "kill_objects", "kill_reaper"]
+            "kill_objects", "kill_join"]
 SECONDS = 240
 
 # name, file, what is there, what is put in its place, [(program, scenarios)]
@@ -135,12 +135,22 @@ MUTANTS = [
     ("objects without a holder are not looked for", "arena/object.c",
      "            destroy_if_unheld(self, id); /* crash state 3 */\n", "",
      [("kill_objects", "destroy a queue")]),
+    ("a destruction that may be called off is finished", "arena/object.c",
+     "        if (now == KINI_OBJECT_DYING)\n            judge(self, id, mine);\n        else\n"
+     "            destroy(self, id, mine);\n", "        destroy(self, id, mine);\n",
+     [("kill_join", "rejoin and drop")]),
     ("a destruction is not finished", "arena/reaper.c",
      "    kini_objects_finish_dying(self, slot);\n", "",
      [("kill_objects", "destroy a queue")]),
     ("the wake of a chosen one that died is not passed on", "sync/wait.c",
-     "    if (state == KINI_WAIT_CHOSEN)\n        kini_waitq_wake(self, queue, 1);\n", "",
+     "        kini_waitq_wake(self, queue, 1);\n        kini_ilock_lock(self, &queue->lock);\n    }\n",
+     "        kini_ilock_lock(self, &queue->lock);\n    }\n",
      [("kill_wait", "wait in get, one waits behind")]),
+    ("the wake of a chosen one that died is passed on after it is forgotten", "sync/wait.c",
+     "        kini_waitq_wake(self, queue, 1);\n        kini_ilock_lock(self, &queue->lock);\n    }\n",
+     "        kini_store(&dead->wait_state, KINI_WAIT_NONE);\n"
+     "        kini_waitq_wake(self, queue, 1);\n        kini_ilock_lock(self, &queue->lock);\n    }\n",
+     [("kill_wait", "the reaper of a chosen one")]),
     ("the wake that the dead owed is not given", "sync/wait.c",
      "        unpark(&arena->threads[target]);\n    kini_store(&dead->wake_target, 0);\n",
      "        ;\n    kini_store(&dead->wake_target, 0);\n",
@@ -158,7 +168,8 @@ MUTANTS = [
      "        unlink_thread(self->arena, queue, index);\n",
      [("kill_wait", "put, and one waits")]),
     ("a dead waiter stays listed", "sync/wait.c",
-     "    if (state == KINI_WAIT_QUEUED)\n        unlink_thread(arena, queue", "    if (false)\n"
+     "    if (kini_load(&dead->wait_state) == KINI_WAIT_QUEUED)\n        unlink_thread(arena, queue",
+     "    if (false)\n"
      "        unlink_thread(arena, queue",
      [("kill_wait", "wait in get, then an item comes")]),
     ("linking a segment has no journal", "chan/segment.c",
@@ -174,6 +185,10 @@ MUTANTS = [
      "            is_quiet(s))\n            retire(self, s);\n", "            true)\n"
      "            retire(self, s);\n",
      [("kill_growth", "get and get, from the last cell")]),
+    ("what is to be delivered again is not looked for", "chan/recover.c",
+     "    /* In any case: a reaper before us may have died between the mark and this. */\n"
+     "    kini_add_sc(&queue->back_made, 1);\n", "",
+     [("kill_queue", "get")]),
 ]
 
 

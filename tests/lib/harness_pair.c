@@ -123,6 +123,7 @@ static void dead_at_each(struct pairs *pairs, const struct kill_victim *dead, co
             break;
         kill_victim_step(world, &pairs->second);
     }
+    kill_victim_finish(world, &pairs->second);
     if (pairs->second.done)
         point(pairs, "both went on, nobody died", false, false, true);
     kill_victim_end(&pairs->second);

@@ -293,17 +293,17 @@ static void note_back(void *arg, struct kini_segment_shm *segment, struct kini_c
         view->world->ledger.back[number] = 1;
 }
 
-/* What is delivered again comes first, in any order; then the others as they were put. */
-static void check_order(struct kill_ledger *ledger, uint32_t number, uint32_t *last)
+/* What is delivered again comes first, then the others, both as they were put. */
+static void check_order(struct kill_ledger *ledger, uint32_t number, uint32_t *last,
+                        uint32_t *last_back)
 {
-    if (ledger->back[number]) {
-        KILL_CHECK(*last == KILL_NO_ITEM, "item %u is delivered again, but after item %u", number,
-                   *last);
-        return;
-    }
-    KILL_CHECK(*last == KILL_NO_ITEM || number > *last || number >= ledger->first_put,
-               "item %u comes out after item %u", number, *last);
-    *last = number < ledger->first_put ? number : ledger->first_put - 1;
+    const bool back = ledger->back[number];
+    uint32_t *before = back ? last_back : last;
+    KILL_CHECK(!back || *last == KILL_NO_ITEM, "item %u is delivered again, but after item %u",
+               number, *last);
+    KILL_CHECK(*before == KILL_NO_ITEM || number > *before || number >= ledger->first_put,
+               "item %u comes out after item %u", number, *before);
+    *before = number < ledger->first_put ? number : ledger->first_put - 1;
 }
 
 static void drain(struct kill_world *world, struct kill_view *view)
@@ -311,14 +311,14 @@ static void drain(struct kill_world *world, struct kill_view *view)
     static unsigned char buffer[KILL_BUFFER];
     struct kill_ledger *ledger = &world->ledger;
     int64_t size = kin_queue_size(view->queue), got = 0, r;
-    uint32_t last = KILL_NO_ITEM;
+    uint32_t last = KILL_NO_ITEM, last_back = KILL_NO_ITEM;
     memset(ledger->back, 0, ledger->count);
     each_published(view->arena, view->queue->shm, note_back, view);
     while ((r = kin_queue_try_get(view->queue, buffer, sizeof buffer)) >= 0) {
         uint32_t number = kill_message_number(buffer, r, world->scenario->bytes);
         KILL_CHECK(number < ledger->count, "a damaged item comes out, %lld bytes", (long long)r);
         KILL_CHECK(ledger->after[number]++ == 0, "item %u comes out twice", number);
-        check_order(ledger, number, &last);
+        check_order(ledger, number, &last, &last_back);
         got++;
     }
     KILL_CHECK(r == -EAGAIN, "the queue cannot be emptied: %lld %s", (long long)r,

@@ -262,12 +262,74 @@ START_TEST(reaping_needs_none)
     KT_IS(r, 1);
     ck_assert_uint_eq(kt_stat(arena).used_bytes, 0);
     child = kt_fork(kt_sleep_for_ever, NULL);
-    leave_room(0);
-    r = kin_arena_reap(arena); /* and nobody is taken for dead */
-    as_before();
-    KT_IS(r, 0);
+    for (unsigned room = 0; room < 6; room++) { /* and nobody is taken for dead */
+        leave_room(room);
+        r = kin_arena_reap(arena);
+        as_before();
+        KT_IS(r, 0);
+        ck_assert_uint_eq(kt_stat(arena).participants_count, 2);
+    }
+    kt_kill(child);
+    kin_arena_detach(arena);
+    finish();
+}
+END_TEST
+
+static int reap_without_proc(void *directory)
+{
+    void *block;
+    KT_CHECK(chroot(directory) == 0 && chdir("/") == 0);
+    for (int i = 0; i < 5; i++)
+        KT_CHECK(kin_arena_reap(arena) == 0);
+    KT_CHECK(kt_stat(arena).participants_count == 3);
+    KT_CHECK(kin_block_alloc(arena, 1000000, &block) == 0);
+    KT_CHECK(kin_block_free(arena, block) == 0);
+    kin_arena_detach(arena);
+    return 0;
+}
+
+/* Where there is no /proc the living are not taken for dead. */
+START_TEST(without_proc)
+{
+    if (getuid() != 0)
+        return;
+    begin();
+    arena = kt_arena(0);
+    char directory[] = "/tmp/kin-empty-XXXXXX";
+    ck_assert_ptr_nonnull(mkdtemp(directory));
+    pid_t child = kt_fork(kt_sleep_for_ever, NULL);
+    ck_assert_int_eq(kt_in_child(reap_without_proc, directory), 0);
+    rmdir(directory);
     ck_assert_uint_eq(kt_stat(arena).participants_count, 2);
     kt_kill(child);
+    KT_IS(kin_arena_reap(arena), 1);
+    kin_arena_detach(arena);
+    finish();
+}
+END_TEST
+
+static int close_all_then_grow(void *unused)
+{
+    (void)unused;
+    void *block;
+    KT_CHECK(kin_block_alloc(arena, 100, &block) == 0);
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    int r = kin_block_alloc(arena, 100 * MIB, &block);
+    KT_CHECK(r == -EBADF);
+    KT_CHECK(strlen(kin_error_text()) > 0);
+    return 0;
+}
+
+/* A careless closefrom(3): what needs the descriptors says so; the others are not harmed. */
+START_TEST(descriptors_closed_by_somebody)
+{
+    begin();
+    arena = kt_arena(0);
+    ck_assert_int_eq(kt_in_child(close_all_then_grow, NULL), 0);
+    KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count == 1);
+    void *block;
+    KT_OK(kin_block_alloc(arena, 100 * MIB, &block));
     kin_arena_detach(arena);
     finish();
 }
@@ -284,5 +346,7 @@ int main(void)
     tcase_add_test(t, workers_cannot_be_replaced);
     tcase_add_test(t, forks);
     tcase_add_test(t, reaping_needs_none);
+    tcase_add_test(t, without_proc);
+    tcase_add_test(t, descriptors_closed_by_somebody);
     return kt_run(suite);
 }

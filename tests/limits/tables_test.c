@@ -62,6 +62,29 @@ START_TEST(participants)
 }
 END_TEST
 
+static int leave_at_once(void *unused)
+{
+    (void)unused;
+    return 0;
+}
+
+/* More children than there are places, none of them reaped on purpose. */
+START_TEST(more_children_than_places)
+{
+    arena = kt_arena(0);
+    for (uint32_t i = 0; i < KINI_PARTICIPANTS_MAX + 80; i++)
+        ck_assert_int_eq(kt_in_child(leave_at_once, NULL), 0);
+    struct kin_process *process = NULL;
+    KT_OK(kin_process_start(arena, return_0, NULL, NULL, &process));
+    KT_OK(kin_process_join(process, KIN_NEVER));
+    int code = -1;
+    KT_OK(kin_process_exitcode(process, &code));
+    ck_assert_int_eq(code, 0);
+    kin_process_close(process);
+    kin_arena_detach(arena);
+}
+END_TEST
+
 /* --- threads ---------------------------------------------------------------------------------- */
 
 static _Atomic uint32_t used, refused;
@@ -171,6 +194,7 @@ int main(void)
     Suite *suite = suite_create("limits/tables");
     TCase *t = kt_case(suite, "tables", 60);
     tcase_add_test(t, participants);
+    tcase_add_test(t, more_children_than_places);
     tcase_add_test(t, threads);
     tcase_add_test(t, processes);
     return kt_run(suite);

@@ -382,6 +382,27 @@ START_TEST(a_full_arena_works)
 }
 END_TEST
 
+/* A run that would reach beyond the last unit. */
+START_TEST(the_end_of_the_arena)
+{
+    arena = kt_arena(64 * MIB);
+    void *first = alloc(512 * 65536 - KINI_LARGE_PREFIX), *block = NULL, *rest[400];
+    KT_IS(kin_block_alloc(arena, 320 * 65536 - KINI_LARGE_PREFIX, &block), -ENOMEM);
+    uint64_t count = fill_arena(rest, 400, 65536 - KINI_LARGE_PREFIX),
+             units = arena->super->units_count;
+    ck_assert_uint_eq(count, units - 512); /* to the last unit */
+    memset(rest[count - 1], 1, 65536 - KINI_LARGE_PREFIX);
+    for (uint64_t i = 0; i < count; i++)
+        KT_OK(kin_block_free(arena, rest[i]));
+    KT_IS(kin_block_alloc(arena, (units - 511) * 65536 - KINI_LARGE_PREFIX, &block), -ENOMEM);
+    KT_OK(kin_block_alloc(arena, (units - 512) * 65536 - KINI_LARGE_PREFIX, &block));
+    KT_OK(kin_block_free(arena, first));
+    KT_OK(kin_block_free(arena, block));
+    KT_OK(kin_block_alloc(arena, units * 65536 - KINI_LARGE_PREFIX, &block));
+    kin_arena_detach(arena);
+}
+END_TEST
+
 /* Half of the memory in every other block of one size is no use to a larger one, but spans that
  * are empty must serve any size. */
 START_TEST(sizes_can_change)
@@ -430,6 +451,7 @@ int main(void)
     tcase_add_test(t, tiny_blocks_go_back);
     t = kt_case(suite, "full", 60);
     tcase_add_test(t, a_full_arena_works);
+    tcase_add_test(t, the_end_of_the_arena);
     tcase_add_test(t, sizes_can_change);
     return kt_run(suite);
 }

@@ -256,9 +256,9 @@ START_TEST(detach_leaves_nothing_in_the_arena)
         _exit(0);
     }
     struct kin_queue *queue = kt_queue(left_behind, 0, 0);
-    for (int i = 0; i < 1000; i++) {
+    for (int i = 0; i < 400; i++) {
         void *block;
-        KT_OK(kin_block_alloc(left_behind, 1 + (uint64_t)i * 70, &block));
+        KT_OK(kin_block_alloc(left_behind, 1 + (uint64_t)i * 175, &block));
         KT_OK(kin_queue_put(queue, block, (size_t)i * 5, KIN_NOW));
     }
     kin_arena_detach(left_behind); /* the queue was not destroyed, the blocks not freed */

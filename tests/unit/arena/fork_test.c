@@ -213,6 +213,36 @@ START_TEST(a_raw_child_joins_after_its_parent_was_reaped)
 }
 END_TEST
 
+static int raw_child_of_the_gone(void *queue)
+{
+    while (kini_load(&words[0]) == 0)
+        usleep(500);
+    char text[8];
+    KT_CHECK(kin_queue_try_get(queue, text, sizeof text) == -ESTALE);
+    KT_CHECK(kin_queue_put(queue, "x", 1, KIN_NOW) == -ESTALE);
+    KT_CHECK(kin_queue_size(queue) == -ESTALE);
+    kin_arena_detach(arena);
+    return 0;
+}
+
+/* Until its first call a raw child holds nothing: what is gone by then is gone for it, too. */
+START_TEST(a_raw_child_of_a_queue_that_is_gone)
+{
+    open_arena();
+    struct kin_queue *queue = kt_queue(arena, 0, 0), *next;
+    KT_OK(kin_queue_put(queue, "helo", 5, KIN_NOW));
+    pid_t child = kt_fork_raw(raw_child_of_the_gone, queue);
+    kin_queue_destroy(queue);
+    next = kt_queue(arena, 0, 0); /* with the same number, most likely */
+    kini_store(&words[0], 1);
+    ck_assert_int_eq(kt_wait(child), 0);
+    KT_OK(kin_queue_put(next, "helo", 5, KIN_NOW));
+    KT_IS(kin_queue_size(next), 1);
+    kin_queue_destroy(next);
+    close_arena();
+}
+END_TEST
+
 START_TEST(exec_ends_membership)
 {
     open_arena();
@@ -377,6 +407,7 @@ int main(void)
     tcase_add_test(t, a_raw_child_joins_anew);
     tcase_add_test(t, a_silent_raw_child_hides_no_death);
     tcase_add_test(t, a_raw_child_joins_after_its_parent_was_reaped);
+    tcase_add_test(t, a_raw_child_of_a_queue_that_is_gone);
     t = kt_case(suite, "exec", 60);
     tcase_add_test(t, exec_ends_membership);
     tcase_add_test(t, spawn_and_system_do_nothing);

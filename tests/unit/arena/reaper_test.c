@@ -122,6 +122,34 @@ START_TEST(whoever_waits_looks)
 }
 END_TEST
 
+static int be_served(void *queue)
+{
+    char text[8];
+    kini_add_sc(&words[1], 1);
+    while (kin_queue_get(queue, text, sizeof text, KIN_NEVER) > 1)
+        ;
+    return 0;
+}
+
+/* A waiter that is served all the time, and so never waits for long, looks all the same. */
+START_TEST(a_busy_waiter_looks)
+{
+    open_arena();
+    struct kin_queue *queue = kt_queue(arena, 0, 0);
+    pid_t waiter = kt_fork(be_served, queue), victim = kt_fork(sleep_as_participant, NULL);
+    KT_UNTIL(kini_load(&words[0]) == 1 && kini_load(&words[1]) == 1);
+    kt_kill(victim);
+    while (kt_stat(arena).deaths_count == 0) {
+        KT_OK(kin_queue_put(queue, "item", 5, KIN_NOW));
+        usleep(5000);
+    }
+    KT_OK(kin_queue_put(queue, "", 1, KIN_NOW));
+    ck_assert_int_eq(kt_wait(waiter), 0);
+    kin_queue_destroy(queue);
+    close_arena();
+}
+END_TEST
+
 static int many_blocks(void *number)
 {
     struct kt_random random = kt_random_of("many_blocks", (uint64_t)(uintptr_t)number);
@@ -221,6 +249,7 @@ int main(void)
     tcase_add_test(t, a_zombie_is_dead);
     tcase_add_test(t, a_stopped_one_is_not);
     tcase_add_test(t, whoever_waits_looks);
+    tcase_add_test(t, a_busy_waiter_looks);
     tcase_add_test(t, killed_while_they_allocate);
     tcase_add_test(t, reapers_are_killed_too);
     return kt_run(suite);

@@ -321,6 +321,34 @@ START_TEST(killed_all_the_time)
 }
 END_TEST
 
+static int die_at_once(struct kin_task *task)
+{
+    (void)task;
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+
+/* Streams that are given up while their workers die leave no entry of the pool's table behind. */
+START_TEST(given_up_while_workers_die)
+{
+    open_pool(4);
+    for (int i = 0; i < 40; i++) {
+        struct kin_stream *stream = open_stream(die_at_once, 16, NULL);
+        struct kin_result result;
+        int r = kin_stream_next(stream, i % 2 ? KIN_NEVER : KIN_NOW, &result);
+        ck_assert(r == 1 || (r == -ETIMEDOUT && i % 2 == 0));
+        ck_assert(r < 0 || result.status == -EOWNERDEAD);
+        kin_stream_close(stream);
+    }
+    const struct kin_map_opts opts = {.chunk_items = 1};
+    static uint64_t items[600], out[600];
+    fill_numbers(items, 600);
+    KT_IS(kin_pool_map_opts(pool, square, KIN_ITEMS(items), KIN_ITEMS(out), &opts, KIN_NEVER), 0);
+    ck_assert(squared(items, out, 600));
+    close_pool();
+}
+END_TEST
+
 /* --- time and the end ---------------------------------------------------------------------------
  */
 
@@ -421,6 +449,7 @@ int main(void)
     tcase_add_test(t, items_and_results_of_any_length);
     t = kt_case(suite, "failures", 60);
     tcase_add_test(t, failed_tasks_are_results);
+    tcase_add_test(t, given_up_while_workers_die);
     tcase_add_loop_test(t, killed_all_the_time, 0, 2);
     t = kt_case(suite, "end", 60);
     tcase_add_test(t, the_deadline_passes);
