@@ -50,7 +50,7 @@ struct kill_scenario {
     uint64_t max_items; /* of the queue */
     uint32_t inline_bytes;
     uint32_t puts[KILL_ACTORS]; /* number of the item that actor puts, 0: none */
-    uint32_t stride;            /* pairs, quick; 0: 5 */
+    uint32_t stride;            /* pairs, quick; 0: 7 */
     uint32_t finer;             /* pairs: the first one's stride is so much finer; 0: the same */
     uint32_t last[2]; /* pairs: where the first and the second stop at the latest; 0: anywhere */
     uint32_t rounds;  /* pairs: extra times that setup is varied (world->round) */

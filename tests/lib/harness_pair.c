@@ -6,9 +6,9 @@
 #include "harness.h"
 
 #include <errno.h>
-#include <unistd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct pairs {
     struct kill_world world;
@@ -222,7 +222,8 @@ static void reap_beside(void *arg)
     kill_declare_dead(world->live, slot);
     kini_last_self = world->live_self;
     int r = kini_reap(world->live, slot);
-    for (int i = 0; r == 0 && i < 1000; i++) { /* a look of somebody else's, or the machine is full */
+    for (int i = 0; r == 0 && i < 1000;
+         i++) { /* a look of somebody else's, or the machine is full */
         usleep(1000);
         r = kini_reap(world->live, slot);
     }
@@ -319,7 +320,7 @@ static void run_round(struct pairs *pairs, const struct kill_scenario *scenario)
     pairs->seen = calloc(SEEN_ROOM, sizeof pairs->seen[0]);
     pairs->start_self = kill_self_blank();
     kill_caches_copy(pairs->start_self, world->live_self);
-    run_all(pairs, kill_stride(scenario->stride ? scenario->stride : 5));
+    run_all(pairs, kill_stride(scenario->stride ? scenario->stride : 7));
     go_back(pairs, &pairs->start);
     kill_victim_end(&pairs->masters[0]);
     kill_victim_end(&pairs->masters[1]);
