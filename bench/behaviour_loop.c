@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -41,8 +42,33 @@ static int make_set(struct set *set, uint64_t keys_count)
     return set_init(set, memory, keys_count, commit_nothing, NULL);
 }
 
-static int add_part(struct analyst *analyst, struct summing *summing, const struct plan *plan,
-                    size_t p)
+static int keep_buys(const struct part_counts *counts, struct buys *ret_buys)
+{
+    size_t bytes = buys_count(counts->items_count) * sizeof(struct tally_entry);
+    void *entries = malloc(bytes + 1);
+
+    if (!entries)
+        return -ENOMEM;
+    ret_buys->entries = memcpy(entries, part_buys(counts), bytes);
+    memcpy(ret_buys->counts, counts->items_count, sizeof ret_buys->counts);
+    return 0;
+}
+
+static int add_up_buys(struct summing *summing, struct tally *scratch, const struct buys *buys,
+                       size_t parts_count)
+{
+    int r = 0;
+
+    for (unsigned slice = 0; r == 0 && slice < BUYS_SLICES; slice++) {
+        struct top top;
+        r = buys_top(buys, parts_count, slice, scratch, &top);
+        summing_add_top_items(summing, &top);
+    }
+    return r;
+}
+
+static int add_part(struct analyst *analyst, struct summing *summing, struct buys *buys,
+                    const struct plan *plan, size_t p)
 {
     const struct part *part = &plan->parts[p];
     const void *result;
@@ -53,7 +79,10 @@ static int add_part(struct analyst *analyst, struct summing *summing, const stru
         return -errno;
     int r = analyse_part(analyst, fd, part->begin, part->end, NULL, &result, &bytes);
     close(fd);
-    return r < 0 ? r : summing_add(summing, p, result, bytes);
+    if (r < 0)
+        return r;
+    r = summing_add(summing, p, result, bytes);
+    return r < 0 ? r : keep_buys(result, &buys[p]);
 }
 
 static int run(const struct plan *plan, double begin, struct summary *summary)
@@ -64,7 +93,8 @@ static int run(const struct plan *plan, double begin, struct summary *summary)
     struct summing summing = {0};
     uint64_t keys_max = plan->bytes / LARGE_KEY_RECORD_BYTES;
 
-    int r = make_set(&users, keys_max);
+    struct buys *buys = calloc(plan->parts_count + 1, sizeof *buys);
+    int r = buys ? make_set(&users, keys_max) : -ENOMEM;
     if (r == 0)
         r = make_set(&items, keys_max);
     if (r == 0)
@@ -72,7 +102,9 @@ static int run(const struct plan *plan, double begin, struct summary *summary)
     if (r == 0)
         r = summing_init(&summing, summary, plan->parts_count);
     for (size_t p = 0; r == 0 && p < plan->parts_count; p++)
-        r = add_part(&analyst, &summing, plan, p);
+        r = add_part(&analyst, &summing, buys, plan, p);
+    if (r == 0)
+        r = add_up_buys(&summing, &analyst.item_buys, buys, plan->parts_count);
     if (r == 0) {
         set_count_part(&users, 0, 1, &census);
         summing_add_users(&summing, &census);
@@ -82,6 +114,9 @@ static int run(const struct plan *plan, double begin, struct summary *summary)
         summary->seconds = now_seconds() - begin;
         summary->peak_memory_bytes = memory_of(getpid());
     }
+    for (size_t p = 0; buys && p < plan->parts_count; p++)
+        free((void *)buys[p].entries);
+    free(buys);
     summing_free(&summing);
     analyst_free(&analyst);
     return r;

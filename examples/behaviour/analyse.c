@@ -154,12 +154,11 @@ static int pack_result(struct analyst *analyst, const void **ret_result, size_t 
         if (!analyst->result)
             return -ENOMEM;
     }
-    counts->categories_count = categories;
-    counts->items_count = items;
-    memcpy(analyst->result, counts, sizeof *counts);
     struct tally_entry *entries = (void *)(analyst->result + sizeof *counts);
+    counts->categories_count = categories;
     tally_copy(&analyst->category_views, entries);
-    tally_copy(&analyst->item_buys, entries + categories);
+    buys_copy(&analyst->item_buys, entries + categories, counts->items_count);
+    memcpy(analyst->result, counts, sizeof *counts);
     *ret_result = analyst->result;
     *ret_bytes = bytes;
     return 0;

@@ -10,6 +10,7 @@
 
 #include <stdatomic.h>
 
+#include "buys.h"
 #include "reader.h"
 #include "record.h"
 #include "set.h"
@@ -31,15 +32,22 @@ struct fault_line {
 };
 
 /* The result of a part, followed by struct tally_entry [categories_count] with the page views of
- * each category (also those of 0) and [items_count] with the purchases of each item. */
+ * each category (also those of 0), and then with the purchases of each item (buys.h). */
 struct part_counts {
     uint64_t lines, malformed;
     uint64_t events[BEHAVIOURS_COUNT];
     uint64_t pv_by_hour[24];
-    uint64_t categories_count, items_count;
+    uint64_t categories_count;
+    uint64_t items_count[BUYS_SLICES];
     uint64_t faults_count;
     struct fault_line faults[FAULTS_KEPT]; /* the first */
 };
+
+/* The entries of a result's purchases. */
+static inline const struct tally_entry *part_buys(const struct part_counts *counts)
+{
+    return (const struct tally_entry *)(const void *)(counts + 1) + counts->categories_count;
+}
 
 /* How far a part is, for whoever watches. */
 struct part_progress_shm {

@@ -26,6 +26,7 @@ struct job {
     struct kin_arena *arena;
     struct set users, items;
     struct part_progress_shm *progress; /* one a part, in the arena */
+    struct buys *buys;                  /* one a part, in the arena, and so are their entries */
 };
 
 /* What only the process that runs the job needs. */
@@ -97,6 +98,17 @@ static int count_task(struct kin_task *task)
     return kin_task_return(task, &censuses, sizeof censuses);
 }
 
+static int buys_task(struct kin_task *task)
+{
+    const struct job *job = kin_task_shared(task);
+    const uint32_t *slice = kin_task_arg(task);
+    struct analyst *analyst = kin_task_state(task);
+    struct top top;
+
+    int r = buys_top(job->buys, job->plan->parts_count, *slice, &analyst->item_buys, &top);
+    return r < 0 ? r : kin_task_return(task, &top, sizeof top);
+}
+
 /* --- before ---------------------------------------------------------------------------------- */
 
 static int commit(void *arena, void *memory, uint64_t bytes)
@@ -113,15 +125,29 @@ static int make_set(struct job *job, struct set *set)
     return r < 0 ? r : set_init(set, memory, keys_max, commit, job->arena);
 }
 
-static int make_progress(struct job *job)
+/* A table with an element for each part, zero, in the arena. */
+static int make_table(struct job *job, uint64_t element_bytes, void **ret_table)
 {
-    uint64_t bytes = (job->plan->parts_count + 1) * sizeof *job->progress;
-    void *memory;
+    uint64_t bytes = (job->plan->parts_count + 1) * element_bytes;
 
-    int r = kin_block_alloc(job->arena, bytes, &memory);
+    int r = kin_block_alloc(job->arena, bytes, ret_table);
+    if (r == 0)
+        memset(*ret_table, 0, bytes);
+    return r;
+}
+
+static int make_tables(struct job *job)
+{
+    void *progress, *buys;
+
+    int r = make_table(job, sizeof *job->progress, &progress);
     if (r < 0)
         return r;
-    job->progress = memset(memory, 0, bytes);
+    r = make_table(job, sizeof *job->buys, &buys);
+    if (r < 0)
+        return r;
+    job->progress = progress;
+    job->buys = buys;
     return 0;
 }
 
@@ -148,7 +174,7 @@ static int prepare(struct job_state *state, const struct job_opts *opts)
     if (r == 0)
         r = make_set(job, &job->items);
     if (r == 0)
-        r = make_progress(job);
+        r = make_tables(job);
     if (r == 0)
         r = kin_pool_create(job->arena, &pool_opts, &state->pool);
     return r < 0 ? fail("cannot start", r) : 0;
@@ -188,6 +214,24 @@ static int refuse_result(const struct kin_result *result)
     return -1;
 }
 
+/* The purchases of a part, which are added up when all parts are there. */
+static int keep_buys(struct job *job, const struct kin_result *result)
+{
+    const struct part_counts *counts = result->data;
+    uint64_t bytes = buys_count(counts->items_count) * sizeof(struct tally_entry);
+    struct buys *buys = &job->buys[result->index];
+    void *entries;
+
+    if (bytes == 0)
+        return 0;
+    int r = kin_block_alloc(job->arena, bytes, &entries);
+    if (r < 0)
+        return fail("cannot keep the counts", r);
+    memcpy(buys->counts, counts->items_count, sizeof buys->counts);
+    buys->entries = memcpy(entries, part_buys(counts), bytes);
+    return 0;
+}
+
 static int take_results(struct job_state *state, struct kin_stream *stream)
 {
     struct kin_result result;
@@ -200,6 +244,8 @@ static int take_results(struct job_state *state, struct kin_stream *stream)
             fprintf(stderr, "behaviour: out of memory for the counts\n");
             return -1;
         }
+        if (keep_buys(&state->job, &result) < 0)
+            return -1;
     }
     return r < 0 ? fail("cannot go on", r) : 0;
 }
@@ -245,6 +291,24 @@ static int count_sets(struct job_state *state)
     return 0;
 }
 
+static int add_up_buys(struct job_state *state)
+{
+    uint32_t slices[BUYS_SLICES];
+    struct top tops[BUYS_SLICES];
+    struct kin_map_opts opts = {
+        .retries_count = RETRIES_COUNT, .chunk_items = 1, .arg = &state->job};
+
+    for (uint32_t i = 0; i < BUYS_SLICES; i++)
+        slices[i] = i;
+    int r = kin_pool_map_opts(state->pool, buys_task, KIN_ITEMS(slices), KIN_ITEMS(tops), &opts,
+                              KIN_NEVER);
+    if (r < 0)
+        return fail("cannot add up the purchases", r);
+    for (uint32_t i = 0; i < BUYS_SLICES; i++)
+        summing_add_top_items(&state->summing, &tops[i]);
+    return 0;
+}
+
 static int run(struct job_state *state, const struct job_opts *opts, struct summary *summary)
 {
     int64_t begin_ns = kin_now_ns();
@@ -264,6 +328,8 @@ static int run(struct job_state *state, const struct job_opts *opts, struct summ
     int r = analyse_parts(state);
     if (r == 0)
         r = count_sets(state);
+    if (r == 0)
+        r = add_up_buys(state);
     watch_end(&state->watch);
     if (r < 0)
         return r;

@@ -4,11 +4,12 @@
 
 #include <inttypes.h>
 
-static void print_top(FILE *out, const char *name, const struct tally_entry *top, unsigned count)
+static void print_top(FILE *out, const char *name, const struct top *top)
 {
     fprintf(out, "\"%s\": [", name);
-    for (unsigned i = 0; i < count; i++)
-        fprintf(out, "%s[%" PRIu64 ", %" PRIu64 "]", i ? ", " : "", top[i].key, top[i].count);
+    for (unsigned i = 0; i < top->count; i++)
+        fprintf(out, "%s[%" PRIu64 ", %" PRIu64 "]", i ? ", " : "", top->entries[i].key,
+                top->entries[i].count);
     fprintf(out, "], ");
 }
 
@@ -21,8 +22,8 @@ void report_json(FILE *out, const struct summary *s)
     for (int i = 0; i < BEHAVIOURS_COUNT; i++)
         fprintf(out, "%s\"%s\": %" PRIu64, i ? ", " : "", behaviour_names[i], s->events[i]);
     fprintf(out, "}, ");
-    print_top(out, "top_items", s->top_items, s->top_items_count);
-    print_top(out, "top_categories", s->top_categories, s->top_categories_count);
+    print_top(out, "top_items", &s->top_items);
+    print_top(out, "top_categories", &s->top_categories);
     fprintf(out, "\"pv_by_hour\": [");
     for (int hour = 0; hour < 24; hour++)
         fprintf(out, "%s%" PRIu64, hour ? ", " : "", s->pv_by_hour[hour]);

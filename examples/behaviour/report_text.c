@@ -83,16 +83,15 @@ static void print_hours(FILE *out, const struct summary *s)
     }
 }
 
-static void print_top(FILE *out, const char *title, const char *noun, const struct tally_entry *top,
-                      unsigned count)
+static void print_top(FILE *out, const char *title, const char *noun, const struct top *top)
 {
     char text[32];
 
     fprintf(out, "\n%s\n", title);
-    for (unsigned i = 0; i < count; i++)
-        fprintf(out, "  %2u. %s %-20" PRIu64 " %13s\n", i + 1, noun, top[i].key,
-                with_commas(top[i].count, text));
-    if (count == 0)
+    for (unsigned i = 0; i < top->count; i++)
+        fprintf(out, "  %2u. %s %-20" PRIu64 " %13s\n", i + 1, noun, top->entries[i].key,
+                with_commas(top->entries[i].count, text));
+    if (top->count == 0)
         fprintf(out, "  none\n");
 }
 
@@ -101,8 +100,8 @@ void report_text(FILE *out, const struct summary *s)
     print_totals(out, s);
     print_funnel(out, s);
     print_hours(out, s);
-    print_top(out, "Bought most", "item", s->top_items, s->top_items_count);
-    print_top(out, "Looked at most", "category", s->top_categories, s->top_categories_count);
+    print_top(out, "Bought most", "item", &s->top_items);
+    print_top(out, "Looked at most", "category", &s->top_categories);
     fprintf(out,
             "\n%.2f seconds with %" PRIu64 " worker%s on %" PRIu64 " chunk%s, %.1f MB of memory\n",
             s->seconds, s->workers, s->workers == 1 ? "" : "s", s->chunks,

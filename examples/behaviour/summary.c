@@ -14,8 +14,7 @@ int summing_init(struct summing *summing, struct summary *summary, size_t parts_
     memset(summary, 0, sizeof *summary);
     summing->summary = summary;
     summing->part_faults = calloc(parts_count + 1, sizeof *summing->part_faults);
-    if (!summing->part_faults || tally_init(&summing->category_views) < 0 ||
-        tally_init(&summing->item_buys) < 0)
+    if (!summing->part_faults || tally_init(&summing->category_views) < 0)
         return -ENOMEM;
     return 0;
 }
@@ -23,7 +22,6 @@ int summing_init(struct summing *summing, struct summary *summary, size_t parts_
 void summing_free(struct summing *summing)
 {
     tally_free(&summing->category_views);
-    tally_free(&summing->item_buys);
     free(summing->part_faults);
     summing->part_faults = NULL;
 }
@@ -34,7 +32,7 @@ int summing_add(struct summing *summing, size_t part, const void *result, size_t
     struct summary *summary = summing->summary;
 
     if (bytes < sizeof *counts || (bytes - sizeof *counts) / sizeof(struct tally_entry) !=
-                                      counts->categories_count + counts->items_count)
+                                      counts->categories_count + buys_count(counts->items_count))
         return -EPROTO;
 
     summary->lines += counts->lines;
@@ -51,8 +49,7 @@ int summing_add(struct summing *summing, size_t part, const void *result, size_t
 
     const struct tally_entry *entries = (const void *)(counts + 1);
     tally_add_all(&summing->category_views, entries, counts->categories_count);
-    tally_add_all(&summing->item_buys, entries + counts->categories_count, counts->items_count);
-    return summing->category_views.failed || summing->item_buys.failed ? -ENOMEM : 0;
+    return summing->category_views.failed ? -ENOMEM : 0;
 }
 
 void summing_add_users(struct summing *summing, const struct set_census *census)
@@ -75,36 +72,13 @@ void summing_add_items(struct summing *summing, const struct set_census *census)
     summing->summary->items += census->keys_count;
 }
 
+void summing_add_top_items(struct summing *summing, const struct top *top)
+{
+    for (unsigned i = 0; i < top->count; i++)
+        top_add(&summing->summary->top_items, &top->entries[i]);
+}
+
 /* --- the end --------------------------------------------------------------------------------- */
-
-/* Larger counts first, then smaller keys. */
-static bool comes_before(const struct tally_entry *a, const struct tally_entry *b)
-{
-    return a->count != b->count ? a->count > b->count : a->key < b->key;
-}
-
-/* Put an entry among the top so far, if it belongs there. Returns how many there are now. */
-static unsigned rank(const struct tally_entry *entry, struct tally_entry *top, unsigned count)
-{
-    if (entry->count == 0 || (count == TOP_COUNT && !comes_before(entry, &top[TOP_COUNT - 1])))
-        return count;
-
-    unsigned place = count < TOP_COUNT ? count++ : TOP_COUNT - 1;
-    for (; place > 0 && comes_before(entry, &top[place - 1]); place--)
-        top[place] = top[place - 1];
-    top[place] = *entry;
-    return count;
-}
-
-/* The keys with the largest counts, in order; not those that were never counted. */
-static unsigned find_top(const struct tally *tally, struct tally_entry top[TOP_COUNT])
-{
-    unsigned count = rank(&tally->zero, top, 0);
-
-    for (size_t i = 0; i <= tally->mask; i++)
-        count = rank(&tally->entries[i], top, count);
-    return count;
-}
 
 static void print_fault(const char *path, uint64_t line, struct record_fault fault)
 {
@@ -136,7 +110,6 @@ void summing_end(struct summing *summing, const struct plan *plan)
     struct summary *summary = summing->summary;
 
     summary->categories = tally_count(&summing->category_views);
-    summary->top_categories_count = find_top(&summing->category_views, summary->top_categories);
-    summary->top_items_count = find_top(&summing->item_buys, summary->top_items);
+    top_add_tally(&summary->top_categories, &summing->category_views);
     print_faults(summing, plan);
 }

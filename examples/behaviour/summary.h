@@ -5,8 +5,7 @@
 
 #include "analyse.h"
 #include "plan.h"
-
-#define TOP_COUNT 10
+#include "top.h"
 
 /* What is kept of a part to tell the lines of malformed records: where a part begins in the lines
  * of its file is known only when all before it have been counted. */
@@ -22,8 +21,7 @@ struct summary {
     uint64_t events[BEHAVIOURS_COUNT];
     uint64_t pv_by_hour[24];
     uint64_t viewed, wanted, bought; /* users */
-    struct tally_entry top_items[TOP_COUNT], top_categories[TOP_COUNT];
-    unsigned top_items_count, top_categories_count;
+    struct top top_items, top_categories;
     uint64_t workers, chunks;
     uint64_t chunks_again; /* whose worker died */
     double seconds;
@@ -33,7 +31,7 @@ struct summary {
 /* A summary in the making. */
 struct summing {
     struct summary *summary;
-    struct tally category_views, item_buys;
+    struct tally category_views;
     struct part_faults *part_faults; /* one a part */
 };
 
@@ -41,12 +39,15 @@ struct summing {
 int summing_init(struct summing *summing, struct summary *summary, size_t parts_count);
 void summing_free(struct summing *summing);
 
-/* Add the result of a part. Errors: -ENOMEM, -EPROTO (not a result). */
+/* Add the result of a part, but for its purchases. Errors: -ENOMEM, -EPROTO (not a result). */
 int summing_add(struct summing *summing, size_t part, const void *result, size_t bytes);
 
 /* Add what a part of the sets holds. */
 void summing_add_users(struct summing *summing, const struct set_census *census);
 void summing_add_items(struct summing *summing, const struct set_census *census);
+
+/* Add the top of a slice of the purchases. */
+void summing_add_top_items(struct summing *summing, const struct top *top);
 
 /* All has been added: find the top ten, and name the first malformed records on standard error. */
 void summing_end(struct summing *summing, const struct plan *plan);

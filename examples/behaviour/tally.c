@@ -9,7 +9,6 @@
 
 #define HUGE_PAGE_BYTES ((size_t)2 * 1024 * 1024)
 #define FIRST_ENTRIES   1024
-#define STRIDE          128
 #define AHEAD           16 /* entries to ask the memory for in advance */
 
 /* Cleared by hand, because calloc leaves each page to two faults, the first look and the first
@@ -53,12 +52,10 @@ size_t tally_count(const struct tally *tally)
     return tally->used + tally->zero_there;
 }
 
-/* In long strides: put into another table in the order of this one, the entries would crowd at the
- * beginning of that for as long as it is small, and each search there would be long. */
 void tally_copy(const struct tally *tally, struct tally_entry *ret_entries)
 {
-    for (size_t first = 0; first < STRIDE; first++)
-        for (size_t i = first; i <= tally->mask; i += STRIDE)
+    for (size_t first = 0; first < TALLY_STRIDE; first++)
+        for (size_t i = first; i <= tally->mask; i += TALLY_STRIDE)
             if (tally->entries[i].key != 0)
                 *ret_entries++ = tally->entries[i];
     if (tally->zero_there)

@@ -7,6 +7,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* To put the entries of one table into another, walk it in long strides: in the order of the table
+ * they would crowd at the beginning of the other for as long as that is small, and each search
+ * there would be long. */
+#define TALLY_STRIDE 128
+
 struct tally_entry {
     uint64_t key, count;
 };
