@@ -15,7 +15,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = ["queue_throughput", "queue_latency", "large_messages", "lock_alloc", "pool_tasks",
-         "process_start"]
+         "process_start", "sync_uncontended", "sync_contended", "sync_latency", "sync_barrier",
+         "sync_death"]
 
 
 def main():

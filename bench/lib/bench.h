@@ -66,15 +66,22 @@ struct bench_contestant {
     void (*run)(const struct bench_contestant *self, uint64_t count, struct bench_sample *ret);
     const void *arg; /* arg and number are the contestant's own */
     uint64_t number;
-    uint64_t count_most; /* operations in a sample at most; 0: no limit */
-    int reference;       /* 1: all are compared with this one */
-    double aim;          /* what the ratio should reach; 0: none */
-    double aim_ns;       /* what an operation may take; 0: no aim */
+    uint64_t count_most;  /* operations in a sample at most; 0: no limit */
+    uint64_t count_first; /* in the first, from which the rest follows; 0: a few will do */
+    int reference;        /* 1: all are compared with this one */
+    double aim;           /* what the ratio should reach; 0: none */
+    double aim_ns;        /* what an operation may take; 0: no aim */
     /* filled in by the contest */
     uint64_t count;
     int samples_count;
     double seconds[BENCH_RUNS_MOST]; /* of one operation */
     double p99[BENCH_RUNS_MOST];
+};
+
+/* What a ratio to another one than the reference should be at most; shown below the table. */
+struct bench_claim {
+    const char *of, *to; /* contestants */
+    double most;
 };
 
 struct bench_contest {
@@ -88,11 +95,17 @@ struct bench_contest {
     int costs;
     struct bench_contestant *list;
     int list_count;
+    const struct bench_claim *claims;
+    int claims_count;
 };
 
 /* Runs it and prints its table. */
 void bench_contest(struct bench_contest *contest);
 void bench_print_table(const struct bench_contest *contest);
+/* For tables of other shapes: a line under a title, a number as wide as a column, what is asked. */
+void bench_print_title(const char *title, const char *about);
+void bench_print_number(double value);
+void bench_print_aim(double value, double aim, int at_most, const char *unit);
 
 #define BENCH_COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
 

@@ -20,7 +20,7 @@ static void calibrate(struct bench_contestant *c)
 {
     double p99;
     int64_t start = bench_now_ns();
-    c->count = COUNT_FIRST;
+    c->count = c->count_first ? c->count_first : COUNT_FIRST;
     for (;;) {
         double seconds = sample(c, c->count, &p99), goal = bench_options.seconds;
         if (seconds < 0) {

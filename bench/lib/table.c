@@ -22,7 +22,7 @@ static double shown(const struct bench_contest *contest, double seconds)
     }
 }
 
-static void print_number(double value)
+void bench_print_number(double value)
 {
     printf(" %9.*f", value < 10 ? 2 : value < 1000 ? 1 : 0, value);
 }
@@ -35,42 +35,76 @@ static void print_values(const struct bench_contest *contest, const struct bench
         high = c->seconds[i] > high ? c->seconds[i] : high;
     }
     double first = shown(contest, low), last = shown(contest, high);
-    print_number(shown(contest, bench_median(c->seconds, c->samples_count)));
-    print_number(first < last ? first : last);
-    print_number(first < last ? last : first);
+    bench_print_number(shown(contest, bench_median(c->seconds, c->samples_count)));
+    bench_print_number(first < last ? first : last);
+    bench_print_number(first < last ? last : first);
     if (c->p99[0] > 0)
-        print_number(shown(contest, bench_median(c->p99, c->samples_count)));
+        bench_print_number(shown(contest, bench_median(c->p99, c->samples_count)));
 }
 
 /* A miss by a few percent of the aim is still a miss: no rounding in favour of anybody. */
-static void print_aim(double value, double aim, int at_most, const char *unit)
+void bench_print_aim(double value, double aim, int at_most, const char *unit)
 {
     int met = at_most ? value <= aim : value >= aim;
     printf("  %s %g%s: %s", at_most ? "at most" : "at least", aim, unit, met ? "yes" : "NO");
 }
 
-static void print_ratio(const struct bench_contest *contest, const struct bench_contestant *c,
-                        const struct bench_contestant *reference)
+static double ratio_of(const struct bench_contestant *c, const struct bench_contestant *to)
 {
     double ratios[BENCH_RUNS_MOST];
     for (int i = 0; i < c->samples_count; i++)
-        ratios[i] = c->seconds[i] / reference->seconds[i];
-    double ratio = bench_median(ratios, c->samples_count);
+        ratios[i] = c->seconds[i] / to->seconds[i];
+    return bench_median(ratios, c->samples_count);
+}
+
+static void print_ratio(const struct bench_contest *contest, const struct bench_contestant *c,
+                        const struct bench_contestant *reference)
+{
+    double ratio = ratio_of(c, reference);
     if (c == reference)
         printf(" %9s", "1");
     else
-        print_number(ratio);
+        bench_print_number(ratio);
     if (c->aim > 0)
-        print_aim(ratio, c->aim, contest->costs, "");
+        bench_print_aim(ratio, c->aim, contest->costs, "");
+}
+
+static const struct bench_contestant *find(const struct bench_contest *contest, const char *name)
+{
+    for (int i = 0; i < contest->list_count; i++)
+        if (strcmp(contest->list[i].name, name) == 0 && contest->list[i].samples_count > 0)
+            return &contest->list[i];
+    return NULL;
+}
+
+static void print_claims(const struct bench_contest *contest)
+{
+    for (int i = 0; i < contest->claims_count; i++) {
+        const struct bench_claim *claim = &contest->claims[i];
+        const struct bench_contestant *of = find(contest, claim->of);
+        const struct bench_contestant *to = find(contest, claim->to);
+        if (of == NULL || to == NULL)
+            continue;
+        printf("%s to %s:", claim->of, claim->to);
+        bench_print_number(ratio_of(of, to));
+        bench_print_aim(ratio_of(of, to), claim->most, 1, "");
+        putchar('\n');
+    }
+}
+
+void bench_print_title(const char *title, const char *about)
+{
+    printf("\n%s\n", title);
+    for (size_t i = 0; i < strlen(title); i++)
+        putchar('-');
+    printf("\n%s\n\n", about);
 }
 
 static void print_heads(const struct bench_contest *contest, int has_p99)
 {
-    printf("\n%s\n", contest->title);
-    for (size_t i = 0; i < strlen(contest->title); i++)
-        putchar('-');
-    printf("\n%s\n\n%-38s %9s %9s %9s", contest->about, units[contest->view],
-           has_p99 ? "p50" : "median", "lowest", "highest");
+    bench_print_title(contest->title, contest->about);
+    printf("%-38s %9s %9s %9s", units[contest->view], has_p99 ? "p50" : "median", "lowest",
+           "highest");
     if (has_p99)
         printf(" %9s", "p99");
     printf(" %9s  %s\n", "ratio", "asked");
@@ -97,7 +131,8 @@ void bench_print_table(const struct bench_contest *contest)
         if (reference != NULL)
             print_ratio(contest, c, reference);
         if (c->aim_ns > 0)
-            print_aim(bench_median(c->seconds, c->samples_count) * 1e9, c->aim_ns, 1, " ns");
+            bench_print_aim(bench_median(c->seconds, c->samples_count) * 1e9, c->aim_ns, 1, " ns");
         putchar('\n');
     }
+    print_claims(contest);
 }

@@ -33,5 +33,9 @@ extern const struct peer peer_kin, peer_kin_small, peer_ck, peer_boost, peer_mqu
 extern const struct peer peer_pipe, peer_pipe_large, peer_pipe_polled;
 extern const struct peer peer_stream, peer_seqpacket;
 extern const struct peer peer_futex, peer_word;
+/* One message at a time, which lies beside what tells of it. */
+extern const struct peer peer_kin_event, peer_kin_semaphore;
+extern const struct peer peer_kin_condition, peer_kin_condition_own;
+extern const struct peer peer_sem, peer_cond;
 
 #endif

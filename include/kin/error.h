@@ -9,9 +9,15 @@
  *   -EMSGSIZE        the message does not fit; nothing was taken or lost
  *   -ENOMEM, -EFBIG, -EMFILE, -ENOSPC
  *                    a limit of the machine or of the arena; kin_error_text() says which
+ *   -EPERM, -EACCES  release of what nobody holds; of what somebody else holds
+ *   -EOVERFLOW       a release beyond the bound
+ *   -EPIPE           the barrier is broken
+ *   -EDEADLK         the call would wait for its own thread
+ *   -EPROTOTYPE      a handle of another kind of object
+ *   -EXDEV           an object of another arena
  *   -ESHUTDOWN       the object was shut down, and drained if it is a queue
  *   -ESTALE          the object or the handle is gone
- *   -EOWNERDEAD      the worker process that ran the task died
+ *   -EOWNERDEAD      the worker process that ran the task died; the holder of the lock did
  *   -ECANCELED       the pool was terminated before the task ran
  *   -EPROTO          another build of kin, or not an arena
  *   -ENOTRECOVERABLE this process was declared dead by the others and must not go on with the arena
@@ -22,6 +28,9 @@
 #include <kin/export.h>
 
 KIN_BEGIN
+
+/* Acquired, but the last holder died and may have left what the lock guards half done. */
+#define KIN_ABANDONED 1
 
 /* The name of an error value as text, for example "timed out". Accepts negative and positive
  * values and unknown ones. The text is constant.

@@ -9,6 +9,7 @@
 #include <kin/pool.h>
 #include <kin/process.h>
 #include <kin/queue.h>
+#include <kin/sync.h>
 #include <kin/time.h>
 
 #endif

@@ -25,17 +25,26 @@ struct kini_class_cache {
     uint64_t free[KINI_CACHE_BLOCKS];
 };
 
+struct kini_waitq_shm;
+
 /* A thread in an arena. Made at its first use of the arena, freed when the thread ends. */
 struct kini_self {
     struct kin_arena *arena; /* NULL after the arena was detached */
     struct kini_thread_shm *shm;
     uint64_t cookie;
-    uint32_t index;                   /* of the thread record */
-    uint32_t slot;                    /* of the participant */
-    uint32_t locks;                   /* depth of the lock stack */
-    uint32_t idle_slices;             /* of the present wait */
-    uint32_t spins;                   /* waits that began */
+    uint32_t index;       /* of the thread record */
+    uint32_t slot;        /* of the participant */
+    uint32_t locks;       /* depth of the lock stack */
+    uint32_t idle_slices; /* of the present wait */
+    uint32_t waits;       /* that began, to try a long spin now and then */
+    uint32_t slice_ended; /* nothing came: look after the dead before the next */
+    uint32_t spins;       /* waits that began */
+    uint32_t rlocks;      /* rlocks and onces that this thread holds */
+    uint64_t owner_word;  /* how locks name us */
+    uint64_t first_key;   /* whom we let go first, and since when: sync/handle.h */
+    int64_t first_since_ns;
     uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
+    uint32_t probing;                 /* the last long spin brought something: try again */
     struct kini_self *next;           /* of this thread */
     struct kini_self *next_in_arena;  /* of this arena, under its mutex */
     struct kini_class_cache *classes; /* KINI_CLASSES of them, made at the first allocation */
@@ -60,6 +69,7 @@ struct kin_arena {
     pthread_mutex_t mutex; /* private: selves, fork, children. Outermost of all locks */
     struct kini_self *selves;
     uint32_t epoch;      /* raised when we joined behind a fork that no handler saw */
+    kini_a32 orphans;    /* hint: records of ended threads that hold something */
     uint32_t child_slot; /* between the prepare and parent/child handlers of a fork */
     int child_token;
     void *children; /* of the process layer, which frees them at detach */
@@ -104,6 +114,8 @@ static inline struct kini_self *kini_enter(struct kin_arena *arena)
  * exec; where a call is about to do something that takes time it is told so: -ECHILD. */
 int kini_refuse_vfork(const struct kini_self *self);
 int kini_enter_error(void);
+/* The calling thread in an arena that it has used already, or NULL. Async-signal-safe. */
+struct kini_self *kini_self_find(const struct kin_arena *arena);
 /* Free the record and the caches of a thread that ends, or all of the process at detach. */
 void kini_self_release(struct kini_self *self);
 void kini_self_forget(struct kini_self *self); /* free private memory only */
@@ -188,13 +200,21 @@ struct kini_type_ops {
     /* Free what belongs to the object, save the block at offset itself. May be called again after a
      * destroyer died in the middle. */
     void (*destroy)(struct kini_self *self, uint64_t offset);
-    /* A holder of the object died (it may hold more than its bit). NULL: nothing to do. */
+    /* A holder of the object died, or leaves if slot is our own. NULL: nothing to do. */
     void (*holder_died)(struct kini_self *self, uint64_t offset, uint32_t slot);
+    /* For a wait for any of several (enum kin_wait_kind); NULL: cannot be waited for. */
+    struct kini_waitq_shm *(*waitq)(void *shm, uint32_t kind);
+    int (*ready)(struct kini_self *self, void *shm, uint32_t kind); /* 1 or 0 */
 };
 extern const struct kini_type_ops kini_types[KINI_OBJECT_TYPES];
 
-/* Resolve the ring operation of a dead thread: 0 done, -EAGAIN a live thread is in the way. */
-int kini_ring_repair(struct kini_self *self, struct kini_thread_shm *dead);
+/* Resolve the operation that a dead thread's record announces: 0 done, -EAGAIN a live thread is in
+ * the way. */
+int kini_operation_repair(struct kini_self *self, struct kini_thread_shm *dead);
+/* Give back what a participant's threads had acquired: after its operations are resolved. */
+void kini_holds_return(struct kini_self *self, uint32_t slot);
+/* A thread ends: what only it could release is released. True if its process holds more. */
+bool kini_thread_leaves(struct kini_self *self);
 /* Whether the cell of a queued block still carries it. */
 bool kini_ring_carries(struct kin_arena *arena, uint32_t unit, uint64_t position);
 /* Take a dead thread out of the queue it waits in, and pass on a wake it had been given. */

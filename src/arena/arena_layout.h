@@ -3,7 +3,7 @@
  *
  *   offset 0            superblock (one page)
  *   participants_off    1024 × 1 KiB    who is here            slot 0 is never used
- *   threads_off         4096 × 512 B    threads of participants, their intents and waits
+ *   threads_off         4096 × 1280 B   threads of participants, their intents and waits
  *   objects_off         65536 × 64 B    locks, queues, pools …
  *   bitmaps_off         1024 × 8 KiB    which objects a participant holds
  *   spans_off           one 32-byte entry for each 64 KiB unit of the reservation
@@ -46,7 +46,7 @@
 #include "base/atomic.h"
 
 #define KINI_MAGIC          0x0061656e6172696bull /* "kinarea" */
-#define KINI_LAYOUT_VERSION 1u
+#define KINI_LAYOUT_VERSION 2u
 
 #define KINI_UNIT_BYTES       65536u
 #define KINI_PARTICIPANTS_MAX 1024u
@@ -63,6 +63,7 @@ enum kini_ilock_kind { /* which repair function; const after create */
                        KINI_ILOCK_OBJECTS,
                        KINI_ILOCK_WAITQ,
                        KINI_ILOCK_QUEUE,
+                       KINI_ILOCK_HOLDS,
                        KINI_ILOCK_KINDS
 };
 
@@ -98,7 +99,7 @@ struct kini_participant_shm {
     kini_a64 parent_key; /* parent's slot << 32 | its generation: still the same parent? */
     kini_a32 daemon;
     kini_a32 fenced; /* 1: a survivor found that this one was declared dead wrongly */
-    uint64_t reserved0;
+    kini_a64 deaths; /* in this slot 32 | generation counted last 32. W: holder of the reap byte */
     char name[32];
     /* Spans in which this participant may have blocks, one bit for unit % 4096. Set before the
      * first block header of the span names the participant; too many bits only cost time. */
@@ -109,19 +110,36 @@ _Static_assert(sizeof(struct kini_participant_shm) == 1024, "participant record"
 
 /* --- threads -------------------------------------------------------------------------------- */
 
-/* state word: generation 32 | participant slot 16 | 0 FREE or 1 USED. Claimed by CAS, so a record
- * always names its participant; freed by its thread or by the reaper, last of all. */
+/* state word: generation 32 | participant slot 16 | ORPHAN 1 | USED 1. Claimed by CAS, so a record
+ * always names its participant; freed by its thread or by the reaper, last of all. ORPHAN: the
+ * thread has ended, but its process still holds what is counted here; a new thread of the same
+ * process may take it over. */
 #define KINI_THREAD_SLOT(word) ((uint32_t)(((word) >> 8) & 0xffff))
+#define KINI_THREAD_USED       1u
+#define KINI_THREAD_ORPHAN     2u
 
-enum kini_wait_state { KINI_WAIT_NONE, KINI_WAIT_QUEUED, KINI_WAIT_CHOSEN };
+/* How a thread is named as the holder of something, from its state word and index: generation 29 |
+ * slot 16 | index 16. Three bits are left to whoever keeps it. */
+#define KINI_OWNER_BITS        0x1fffffffffffffffull
+#define KINI_OWNER_INDEX(word) ((uint32_t)((word)&0xffff))
+#define KINI_OWNER_SLOT(word)  ((uint32_t)(((word) >> 16) & 0xffff))
+static inline uint64_t kini_owner_word(uint64_t state, uint32_t index)
+{
+    return ((state >> 32 & 0x1fffffff) << 32) | (uint64_t)KINI_THREAD_SLOT(state) << 16 | index;
+}
 
-enum kini_op_code { KINI_OP_NONE, KINI_OP_PUT, KINI_OP_GET, KINI_OP_TAKE_BACK };
+enum kini_wait_state { KINI_WAIT_NONE, KINI_WAIT_QUEUED, KINI_WAIT_CHOSEN, KINI_WAIT_ANY };
+enum kini_park { KINI_PARK_AWAKE, KINI_PARK_WOKEN, KINI_PARK_ASLEEP };
+
+enum kini_op_code { KINI_OP_NONE, KINI_OP_PUT, KINI_OP_GET, KINI_OP_TAKE_BACK, KINI_OP_HOLD };
 #define KINI_OP(code, offset) ((uint64_t)(code) << 56 | (uint64_t)(offset))
 #define KINI_OP_CODE(word)    ((uint32_t)((word) >> 56))
 #define KINI_OP_OFFSET(word)  ((word)&0x00ffffffffffffffull)
 #define KINI_OP_WON           (1ull << 63) /* in op_pos, one word with the position: never paired wrongly */
 
 #define KINI_LOCKSTACK 6u
+#define KINI_HOLDS     48u
+#define KINI_ANY_MAX   32u
 
 struct kini_thread_shm {
     /* line 0: who. W: the thread itself */
@@ -135,22 +153,50 @@ struct kini_thread_shm {
     kini_a64 wake_target;      /* thread index that this thread is about to wake; 0: none */
     uint64_t op_reserved[13];
     /* lines 4-5: waiting. W: under the wait queue's lock, except park */
-    kini_a32 park; /* futex: 0 asleep, 1 woken */
+    kini_a32 park; /* futex: enum kini_park */
     kini_a32 wait_state;
     kini_a64 wait_queue;  /* offset of the wait queue; 0: none */
     kini_a64 wait_ticket; /* order of arrival */
     kini_a64 wait_since_ns;
     kini_a32 wait_next, wait_prev; /* thread indexes; rebuilt from state and ticket */
-    uint64_t wait_reserved[11];
+    kini_a64 woken_ns;             /* hint. W: who woke it */
+    uint64_t wait_reserved[10];
     /* lines 6-7: counters. W: the thread; R: observers, who sum */
     kini_a64 puts, gets, waits, wakes;
     uint64_t count_reserved[12];
+    /* lines 8-9. W: the thread, but for hold_done */
+    char name[32];
+    kini_a64
+        wait_token;     /* offset of a wait queue whose wake we were given and have not delivered */
+    kini_a32 hold_seq;  /* number of the last counted operation; goes on in the next life */
+    kini_a32 hold_done; /* W: who overwrites a word that names us: that operation happened */
+    kini_a32 hold_thread; /* whose ledger the operation counts in: a dead thread's; 0: our own */
+    kini_a32 any_count;
+    uint64_t name_reserved[8];
+    /* lines 10-15: what this thread acquired and did not release: tag 32 | count 32 (signed). W:
+     * the thread; of the dead: the holder of hold_lock. See sync/hold.h */
+    kini_a64 holds[KINI_HOLDS];
+    /* lines 16-19: offsets of the wait queues of a wait for any of several. W: the thread */
+    kini_a64 any_queues[KINI_ANY_MAX];
 };
-_Static_assert(sizeof(struct kini_thread_shm) == 512, "thread record");
+_Static_assert(sizeof(struct kini_thread_shm) == 1280, "thread record");
 
 /* --- objects -------------------------------------------------------------------------------- */
 
-enum kini_object_type { KINI_OBJECT_NONE, KINI_OBJECT_QUEUE, KINI_OBJECT_POOL, KINI_OBJECT_TYPES };
+enum kini_object_type {
+    KINI_OBJECT_NONE,
+    KINI_OBJECT_QUEUE,
+    KINI_OBJECT_POOL,
+    KINI_OBJECT_LOCK,
+    KINI_OBJECT_RLOCK,
+    KINI_OBJECT_SEMAPHORE,
+    KINI_OBJECT_EVENT,
+    KINI_OBJECT_CONDITION,
+    KINI_OBJECT_BARRIER,
+    KINI_OBJECT_RWLOCK,
+    KINI_OBJECT_ONCE,
+    KINI_OBJECT_TYPES
+};
 enum kini_object_state {
     KINI_OBJECT_FREE,
     KINI_OBJECT_LIVE,
@@ -195,13 +241,15 @@ struct kini_super_shm {
     uint32_t reserved1;
     kini_a32 free_hint;             /* hint: no free unit below this one */
     kini_a32 orphan_spans;          /* hint: spans whose owning thread ended */
+    kini_a32 no_fence;              /* 1: somebody here cannot be fenced by others (os.h) */
     _Alignas(128) kini_a64 watcher; /* thread index 16 | deadline in ms 48; hint */
     kini_a64 looked_ms;             /* when somebody last looked at all participants; hint */
-    kini_a64 deaths;
+    uint64_t reserved2;
     kini_a64 death_seq; /* bumped after each reaping */
     kini_a64 wait_tickets;
     _Alignas(128) struct kini_ilock_shm span_lock;
     _Alignas(128) struct kini_ilock_shm object_lock;
+    _Alignas(128) struct kini_ilock_shm hold_lock; /* ledgers of the dead: sync/hold.h */
 };
 
 #endif

@@ -93,6 +93,7 @@ static int build(struct kin_arena *arena, const struct kin_arena_opts *opts)
     super->uuid[1] = kini_mix(super->uuid[0] ^ arena->inode);
     kini_ilock_init(&super->span_lock, KINI_ILOCK_SPANS);
     kini_ilock_init(&super->object_lock, KINI_ILOCK_OBJECTS);
+    kini_ilock_init(&super->hold_lock, KINI_ILOCK_HOLDS);
     kini_store_rel(&super->magic, KINI_MAGIC); /* the last word */
     return 0;
 }
@@ -195,9 +196,11 @@ void kini_arena_leave(struct kin_arena *arena)
     /* Our lists of spans first: the sweep gives the spans to whoever wants them. */
     kini_block_caches_release(self);
     kini_reap_steps(self, arena->slot);
+    if (kini_last_self == self)
+        kini_last_self = NULL;
+    kini_compiler_barrier();
     kini_self_release(self);
     arena->selves = NULL;
-    kini_last_self = NULL;
     kini_store(arena->guard, 0);
     kini_store_rel(&p->state, KINI_STATE_WORD(gen, 0, KINI_FREE));
 }
@@ -219,9 +222,11 @@ int kin_arena_stat(struct kin_arena *arena, struct kin_arena_stats *ret_stat)
         return kini_fail(-EINVAL, "size of the stat structure is %u", ret_stat->size);
     struct kini_super_shm *super = arena->super;
     struct kin_arena_stats stat = {.size = ret_stat->size};
-    for (uint32_t i = 1; i < kini_load_acq(&super->participants_high); i++)
+    for (uint32_t i = 1; i < kini_load_acq(&super->participants_high); i++) {
         stat.participants_count +=
             KINI_STATE(kini_load_acq(&arena->participants[i].state)) != KINI_FREE;
+        stat.deaths_count += kini_load(&arena->participants[i].deaths) >> 32;
+    }
     for (uint32_t i = 1; i < kini_load_acq(&super->threads_high); i++)
         stat.threads_count += (uint32_t)(kini_load_acq(&arena->threads[i].state) & 1);
     for (uint32_t i = 1; i < kini_load_acq(&super->objects_high); i++)
@@ -232,7 +237,6 @@ int kin_arena_stat(struct kin_arena *arena, struct kin_arena_stats *ret_stat)
     for (uint32_t i = 0; i < (kini_load_acq(&super->units_high) + 63) / 64; i++)
         stat.used_bytes +=
             (uint64_t)__builtin_popcountll(kini_load(&arena->free_map[i])) * KINI_UNIT_BYTES;
-    stat.deaths_count = kini_load(&super->deaths);
     memcpy(ret_stat, &stat, ret_stat->size);
     return 0;
 }

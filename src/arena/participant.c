@@ -94,6 +94,8 @@ void kini_participant_adopt(struct kin_arena *arena, uint32_t slot, int token)
     kini_store(&p->start_ticks, identity.start_ticks);
     kini_store(&p->pidfd_inode, identity.pidfd_inode);
     kini_store(&p->pid, (uint32_t)identity.pid);
+    if (kini_os_fence_register() < 0)
+        kini_store_sc(&arena->super->no_fence, 1);
     uint64_t state = kini_load(&p->state);
     arena->slot = slot;
     arena->generation = KINI_STATE_GEN(state);

@@ -41,7 +41,7 @@ static int release_locks(struct kini_self *self, uint32_t index)
 
 static int finish_operation(struct kini_self *self, uint32_t index)
 {
-    return kini_ring_repair(self, &self->arena->threads[index]);
+    return kini_operation_repair(self, &self->arena->threads[index]);
 }
 
 static int finish_wait(struct kini_self *self, uint32_t index)
@@ -75,10 +75,19 @@ int kini_reap_steps(struct kini_self *self, uint32_t slot)
         return r;
     each_thread(self, slot, finish_wait);
     kini_objects_finish_dying(self, slot);
+    kini_holds_return(self, slot);
     kini_objects_drop_all(self, slot);
     kini_sweep(self, slot);
     each_thread(self, slot, free_record);
     return 0;
+}
+
+/* Once, also if a reaper dies here and another begins again. */
+static void count_death(struct kini_participant_shm *p, uint32_t gen)
+{
+    uint64_t deaths = kini_load(&p->deaths);
+    if ((uint32_t)deaths != gen)
+        kini_store(&p->deaths, ((deaths >> 32) + 1) << 32 | gen);
 }
 
 /* Under the reap byte. */
@@ -96,7 +105,7 @@ static int reap_locked(struct kini_self *self, uint32_t slot)
     if (r < 0)
         return r;
     if (now != KINI_RESERVED)
-        kini_add(&self->arena->super->deaths, 1);
+        count_death(p, gen);
     kini_store_rel(&p->state, KINI_STATE_WORD(gen, 0, KINI_FREE));
     kini_add_sc(&self->arena->super->death_seq, 1);
     return 1;

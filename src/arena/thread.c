@@ -25,8 +25,12 @@ static void thread_ends(void *unused)
 {
     (void)unused;
     struct kini_self *next;
+    kini_last_self = NULL; /* first: a signal handler must not use a record that is free already */
+    kini_compiler_barrier();
     for (struct kini_self *self = my_selves; self != NULL; self = next) {
         next = self->next;
+        my_selves = next; /* first: a signal handler may walk the list */
+        kini_compiler_barrier();
         struct kin_arena *arena = self->arena;
         if (arena != NULL && self->cookie == kini_load(arena->guard)) {
             pthread_mutex_lock(&arena->mutex);
@@ -40,13 +44,20 @@ static void thread_ends(void *unused)
         }
         kini_self_forget(self);
     }
-    my_selves = NULL;
-    kini_last_self = NULL;
 }
 
 static void make_key(void)
 {
     pthread_key_create(&exit_key, thread_ends);
+}
+
+struct kini_self *kini_self_find(const struct kin_arena *arena)
+{
+    uint64_t cookie = kini_load(arena->guard);
+    for (struct kini_self *self = my_selves; self != NULL; self = self->next)
+        if (self->arena == arena && self->cookie == cookie)
+            return self;
+    return NULL;
 }
 
 void kini_self_forget_classes(struct kini_self *self)
@@ -67,8 +78,13 @@ void kini_self_release(struct kini_self *self)
 {
     kini_block_caches_release(self);
     uint64_t state = kini_load(&self->shm->state);
-    kini_store_rel(&self->shm->state, state & ~0xffffffffull);
-    self->arena = NULL;
+    struct kin_arena *arena = self->arena;
+    bool holds = kini_thread_leaves(self);
+    self->arena = NULL; /* before the record is anybody's: see thread_ends */
+    kini_compiler_barrier();
+    if (holds)
+        kini_add(&arena->orphans, 1);
+    kini_store_rel(&self->shm->state, holds ? state | KINI_THREAD_ORPHAN : state & ~0xffffffffull);
 }
 
 void kini_threads_after_fork(struct kin_arena *arena)
@@ -79,9 +95,11 @@ void kini_threads_after_fork(struct kin_arena *arena)
     for (struct kini_self *self = arena->selves; self != NULL; self = self->next_in_arena)
         self->arena = NULL;
     arena->selves = NULL;
+    kini_store(&arena->orphans, 0);
     kini_last_self = NULL;
 }
 
+/* All but what is held, which an orphan has and goes on with, and hold_seq and hold_done. */
 static void clear_record(struct kini_thread_shm *t)
 {
     kini_store(&t->tid, (uint32_t)kini_os_tid());
@@ -90,13 +108,36 @@ static void clear_record(struct kini_thread_shm *t)
     kini_store(&t->op, 0);
     kini_store(&t->op_pos, 0);
     kini_store(&t->wake_target, 0);
-    kini_store(&t->park, 0);
+    kini_store(&t->wait_token, 0);
+    kini_store(&t->hold_thread, 0);
+    kini_store(&t->any_count, 0);
+    memset(t->name, 0, sizeof t->name);
+    kini_store(&t->park, KINI_PARK_AWAKE);
     kini_store(&t->wait_state, KINI_WAIT_NONE);
     kini_store(&t->wait_queue, 0);
     kini_store(&t->puts, 0);
     kini_store(&t->gets, 0);
     kini_store(&t->waits, 0);
     kini_store(&t->wakes, 0);
+}
+
+/* The record of a thread of this process that ended and left something to hold. */
+static bool claim_orphan(struct kin_arena *arena, uint32_t *ret_index)
+{
+    uint32_t high = kini_load_acq(&arena->super->threads_high);
+    for (uint32_t i = 1; kini_load(&arena->orphans) > 0 && i < high; i++) {
+        uint64_t state = kini_load_acq(&arena->threads[i].state);
+        if (!(state & KINI_THREAD_ORPHAN) || KINI_THREAD_SLOT(state) != arena->slot)
+            continue;
+        uint64_t claimed = ((state >> 32) + 1) << 32 | (uint64_t)arena->slot << 8 | 1;
+        if (!kini_cas(&arena->threads[i].state, &state, claimed))
+            continue;
+        kini_sub(&arena->orphans, 1);
+        clear_record(&arena->threads[i]);
+        *ret_index = i;
+        return true;
+    }
+    return false;
 }
 
 /* A free record becomes ours by one CAS that names our participant: killed at any moment, the
@@ -118,6 +159,8 @@ static int claim_record(struct kin_arena *arena, uint32_t *ret_index)
         if (!kini_cas(&arena->threads[i].state, &state, claimed))
             continue;
         clear_record(&arena->threads[i]);
+        for (uint32_t e = 0; e < KINI_HOLDS; e++)
+            kini_store(&arena->threads[i].holds[e], 0);
         *ret_index = i;
         return 0;
     }
@@ -131,7 +174,7 @@ static struct kini_self *make_self(struct kin_arena *arena)
         enter_error = kini_fail(-ENOMEM, "no memory for a thread's caches");
         return NULL;
     }
-    enter_error = claim_record(arena, &self->index);
+    enter_error = claim_orphan(arena, &self->index) ? 0 : claim_record(arena, &self->index);
     if (enter_error < 0) {
         free(self);
         return NULL;
@@ -139,6 +182,7 @@ static struct kini_self *make_self(struct kin_arena *arena)
     self->arena = arena;
     self->shm = &arena->threads[self->index];
     self->slot = arena->slot;
+    self->owner_word = kini_owner_word(kini_load(&self->shm->state), self->index);
     self->cookie = kini_load(arena->guard);
     self->next = my_selves;
     my_selves = self;
@@ -167,7 +211,7 @@ static void heal(struct kini_self *self)
     }
     /* A living rival announces the same claim: it moves on in a moment, and the claim is judged. */
     for (int tries = 0; kini_load(&me->op) != 0 && tries < 1000; tries++)
-        if (kini_ring_repair(self, me) < 0)
+        if (kini_operation_repair(self, me) < 0)
             sched_yield();
     kini_store(&me->op, 0);
 }
@@ -189,12 +233,15 @@ struct kini_self *kini_enter_slow(struct kin_arena *arena)
     }
     uint64_t cookie = kini_load(arena->guard);
     struct kini_self *found = NULL;
+    kini_last_self = NULL; /* it may be one of those that are freed here */
+    kini_compiler_barrier();
     for (struct kini_self **link = &my_selves; *link != NULL;) {
         struct kini_self *self = *link;
         if (self->arena == arena && self->cookie == cookie)
             found = self;
         if (self->arena == NULL || (self->arena == arena && self->cookie != cookie)) {
             *link = self->next; /* of an arena that is gone, or of a process that forked us */
+            kini_compiler_barrier();
             kini_self_forget(self);
         } else {
             link = &self->next;

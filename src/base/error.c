@@ -23,6 +23,15 @@ int kini_fail(int error, const char *format, ...)
     return error;
 }
 
+int kini_fail_plain(int error, const char *sentence)
+{
+    size_t i = 0;
+    for (; sentence[i] != 0 && i < sizeof last_text - 1; i++)
+        last_text[i] = sentence[i];
+    last_text[i] = 0;
+    return error;
+}
+
 int kini_opts_copy(void *ret_copy, size_t known, const void *given)
 {
     memset(ret_copy, 0, known);
@@ -71,6 +80,10 @@ static const struct {
     {EACCES, "access denied"},
     {EBUSY, "in use"},
     {EINVAL, "invalid argument"},
+    {EXDEV, "an object of another arena"},
+    {EPROTOTYPE, "a handle of another kind of object"},
+    {EOVERFLOW, "beyond the bound"},
+    {EBADF, "not an open descriptor"},
     {EMFILE, "too many open files"},
     {ENFILE, "too many open files in the system"},
     {EFBIG, "file size limit reached"},

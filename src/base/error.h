@@ -9,6 +9,9 @@
  * the function: return kini_fail(-EINVAL, "…"). Only for slow paths: it formats. */
 int kini_fail(int error, const char *format, ...) KIN_PRINTF(2, 3);
 
+/* The same with a sentence that is fixed: async-signal-safe. */
+int kini_fail_plain(int error, const char *sentence);
+
 /* Copy of the options of a caller who may know fewer or more fields than we do: missing ones are
  * zero, unknown ones must be zero (-E2BIG otherwise). A size of 0 stands for our own. */
 int kini_opts_copy(void *ret_copy, size_t known, const void *given);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The public queue: handles, waiting, large messages. */
+#include <kin/wait.h>
+
 #include "arena/ilock.h"
 #include "base/bits.h"
 #include "chan/ring.h"
@@ -37,8 +39,8 @@ static void init_shared(struct kini_queue_shm *shm, const struct kin_queue_opts 
     shm->max_items = opts->max_items;
     shm->grows = opts->max_items == 0 || opts->max_items > CAP_FIXED_MOST;
     kini_ilock_init(&shm->grow, KINI_ILOCK_QUEUE);
-    kini_waitq_init(&shm->getters);
-    kini_waitq_init(&shm->putters);
+    kini_waitq_init(&shm->getters, 0);
+    kini_waitq_init(&shm->putters, 0);
 }
 
 /* All of it is private to us until the object exists, so a death on the way leaves only garbage for
@@ -64,16 +66,16 @@ static int build(struct kini_self *self, struct kin_queue *queue, const struct k
     kini_store(&shm->get_at, at);
     kini_store(&shm->all_segments, kini_offset(self->arena, first));
     uint32_t gen;
-    r = kini_object_create(self, KINI_OBJECT_QUEUE, offset, opts->name, &queue->id, &gen);
+    r = kini_object_create(self, KINI_OBJECT_QUEUE, offset, opts->name, &queue->handle.id, &gen);
     if (r < 0) {
         kini_block_put(self, kini_offset(self->arena, first));
         kini_block_put(self, offset);
         return r;
     }
-    queue->tag = shm->tag = kini_object_tag(queue->id, gen);
+    queue->handle.tag = shm->tag = kini_object_tag(queue->handle.id, gen);
     kini_block_give(self, kini_offset(self->arena, first), shm->tag);
     kini_block_give(self, offset, shm->tag);
-    queue->shm = shm;
+    queue->handle.shm = queue->shm = shm;
     return 0;
 }
 
@@ -90,8 +92,9 @@ int kin_queue_create(struct kin_arena *arena, const struct kin_queue_opts *given
     struct kin_queue *queue = calloc(1, sizeof *queue);
     if (queue == NULL)
         return kini_fail(-ENOMEM, "no memory for a queue handle");
-    queue->arena = arena;
-    queue->epoch = arena->epoch;
+    queue->handle.arena = arena;
+    queue->handle.type = KINI_OBJECT_QUEUE;
+    queue->handle.epoch = arena->epoch;
     r = build(self, queue, &opts);
     if (r < 0) {
         free(queue);
@@ -101,36 +104,14 @@ int kin_queue_create(struct kin_arena *arena, const struct kin_queue_opts *given
     return 0;
 }
 
-/* The calling thread, if the handle is good. A child that no fork handler saw may have handles of
- * queues that were destroyed before it joined. */
 static inline struct kini_self *enter(struct kin_queue *queue, int *ret_error)
 {
-    struct kini_self *self = kini_enter(queue->arena);
-    if (kini_unlikely(self == NULL)) {
-        *ret_error = kini_enter_error();
-    } else if (kini_unlikely(queue->epoch != queue->arena->epoch)) {
-        if (!kini_object_is_held(self, queue->id, queue->tag)) {
-            *ret_error = kini_fail(-ESTALE, "the queue was gone before this process joined");
-            return NULL;
-        }
-        queue->epoch = queue->arena->epoch;
-    }
-    return self;
+    return kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, ret_error);
 }
 
 void kin_queue_destroy(struct kin_queue *queue)
 {
-    if (queue == NULL)
-        return;
-    int error;
-    struct kini_self *self = enter(queue, &error);
-    if (self != NULL) {
-        /* the mutex keeps a fork from copying our holds in the middle */
-        pthread_mutex_lock(&queue->arena->mutex);
-        kini_object_drop(self, queue->id);
-        pthread_mutex_unlock(&queue->arena->mutex);
-    }
-    free(queue);
+    kini_handle_close((struct kini_handle *)queue);
 }
 
 /* --- put ------------------------------------------------------------------------------------ */
@@ -143,6 +124,8 @@ struct put_call {
 static int64_t attempt_put(struct kini_self *self, void *arg)
 {
     struct put_call *call = arg;
+    if (kini_unlikely(kini_load(&call->queue->handle.closed) != 0))
+        return -ESTALE;
     return kini_ring_put(self, call->queue, &call->message);
 }
 
@@ -179,12 +162,15 @@ static int put(struct kin_queue *queue, const void *data, size_t bytes, kin_dead
         return r;
     int64_t result = kini_ring_put(self, queue, &call.message);
     if (kini_unlikely(result == -EAGAIN && wait)) {
-        result = kini_wait_for(self, &queue->shm->putters, deadline, attempt_put, &call);
+        kini_handle_begin_wait(self, &queue->handle);
+        result = kini_handle_wait(self, &queue->handle, &queue->shm->putters, deadline, attempt_put,
+                                  &call);
         /* Wakes that came while nobody could use them (cells are released in any order) are made
          * good by whoever is served. */
         if (result == 0 && kini_load(&queue->shm->putters.nwait) != 0 &&
             kini_queue_count(self, queue->shm) < queue->shm->max_items)
             kini_waitq_wake(self, &queue->shm->putters, 1);
+        kini_handle_end_wait(self, &queue->handle);
     }
     if (result < 0 && call.message.block != 0)
         kini_block_put(self, call.message.block);
@@ -211,6 +197,8 @@ struct get_call {
 static int64_t attempt_get(struct kini_self *self, void *arg)
 {
     struct get_call *call = arg;
+    if (kini_unlikely(kini_load(&call->queue->handle.closed) != 0))
+        return -ESTALE;
     return kini_ring_get(self, call->queue, &call->taker);
 }
 
@@ -224,10 +212,13 @@ static int64_t get(struct kin_queue *queue, void *buffer, size_t capacity, kin_d
     struct get_call call = {.queue = queue, .taker = {.buffer = buffer, .capacity = capacity}};
     int64_t r = kini_ring_get(self, queue, &call.taker);
     if (kini_unlikely(r == -EAGAIN && wait)) {
-        r = kini_wait_for(self, &queue->shm->getters, deadline, attempt_get, &call);
+        kini_handle_begin_wait(self, &queue->handle);
+        r = kini_handle_wait(self, &queue->handle, &queue->shm->getters, deadline, attempt_get,
+                             &call);
         if (r >= 0 && kini_load(&queue->shm->getters.nwait) != 0 &&
             kini_queue_peek_bytes(self, queue->shm) >= 0)
             kini_waitq_wake(self, &queue->shm->getters, 1); /* as in put */
+        kini_handle_end_wait(self, &queue->handle);
     }
     if (kini_unlikely(r == -EMSGSIZE))
         kini_fail(-EMSGSIZE, "the next message is longer than the %zu bytes of the buffer",
@@ -308,4 +299,22 @@ int64_t kin_queue_size(struct kin_queue *queue)
 uint64_t kin_queue_max_items(const struct kin_queue *queue)
 {
     return queue->shm->max_items;
+}
+
+/* --- for a wait for any ---------------------------------------------------------------------- */
+
+struct kini_waitq_shm *kini_queue_waitq(void *memory, uint32_t kind)
+{
+    struct kini_queue_shm *shm = memory;
+    return kind == KIN_WAIT_PUT ? &shm->putters : &shm->getters;
+}
+
+int kini_queue_ready(struct kini_self *self, void *memory, uint32_t kind)
+{
+    struct kini_queue_shm *shm = memory;
+    if (kini_load_acq(&shm->flags) & KINI_QUEUE_SHUT)
+        return 1;
+    if (kind == KIN_WAIT_PUT)
+        return shm->max_items == 0 || kini_queue_count(self, shm) < shm->max_items;
+    return kini_queue_peek_bytes(self, shm) >= 0;
 }

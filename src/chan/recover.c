@@ -275,6 +275,8 @@ int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *que
         uint64_t at = kini_load_acq(&queue->get_at);
         struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
         uint64_t h = kini_load_acq(&segment->head);
+        if (kini_load_acq(&queue->get_at) != at) /* as in kini_ring_get */
+            continue;
         struct kini_cell_shm *cell = kini_cell(segment, h);
         if (kini_load_acq(&cell->seq) == h + 1) {
             uint64_t info = kini_load(&cell->info);

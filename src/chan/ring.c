@@ -26,7 +26,7 @@ static bool has_room(struct kini_self *self, struct kin_queue *queue,
         return true;
     do { /* the get side may move to another segment while we look */
         at = kini_load_acq(&shm->get_at);
-        struct kini_segment_shm *from = kini_segment_of(queue->arena, at);
+        struct kini_segment_shm *from = kini_segment_of(queue->handle.arena, at);
         gets = kini_load(&from->count_base) + kini_load_acq(&from->head) - kini_load(&from->base);
     } while (kini_load_acq(&shm->get_at) != at);
     kini_store(&queue->head_seen, gets);
@@ -83,12 +83,14 @@ static int64_t publish(struct kini_self *self, struct kin_queue *queue, struct k
 static bool pass_tombstone(struct kini_self *self, struct kin_queue *queue)
 {
     uint64_t at = kini_load_acq(&queue->shm->get_at);
-    struct kini_segment_shm *segment = kini_segment_of(queue->arena, at);
+    struct kini_segment_shm *segment = kini_segment_of(queue->handle.arena, at);
     uint64_t h = kini_load_acq(&segment->head);
+    if (kini_load_acq(&queue->shm->get_at) != at) /* as in kini_ring_get */
+        return true;
     struct kini_cell_shm *cell = kini_cell(segment, h);
     if (kini_load_acq(&cell->seq) != ((h + 1) | KINI_CELL_SKIP))
         return false;
-    kini_intend(self, KINI_OP(KINI_OP_GET, kini_offset(queue->arena, segment)), h);
+    kini_intend(self, KINI_OP(KINI_OP_GET, kini_offset(queue->handle.arena, segment)), h);
     if (kini_cas(&segment->head, &h, h + 1)) {
         kini_intent_won(self, h);
         kini_store_sc(&cell->seq, h + segment->cap);
@@ -108,7 +110,7 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
     }
     for (;;) {
         uint64_t at = kini_load_acq(&shm->put_at);
-        struct kini_segment_shm *segment = kini_segment_of(queue->arena, at);
+        struct kini_segment_shm *segment = kini_segment_of(queue->handle.arena, at);
         uint64_t t = kini_load_acq(&segment->tail);
         if (kini_unlikely(t & KINI_TAIL_CLOSED)) {
             kini_intent_end(self);
@@ -117,7 +119,7 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
                 return r;
             continue;
         }
-        kini_intend(self, KINI_OP(KINI_OP_PUT, kini_offset(queue->arena, segment)), t);
+        kini_intend(self, KINI_OP(KINI_OP_PUT, kini_offset(queue->handle.arena, segment)), t);
         struct kini_cell_shm *cell = kini_cell(segment, t);
         uint64_t seq = kini_load_acq(&cell->seq); /* pairs with the release in finish_take */
         int64_t r = 0;
@@ -218,9 +220,13 @@ int64_t kini_ring_get(struct kini_self *self, struct kin_queue *queue, struct ki
     }
     for (r = 0; r == 0;) {
         uint64_t at = kini_load_acq(&shm->get_at);
-        struct kini_segment_shm *segment = kini_segment_of(queue->arena, at);
+        struct kini_segment_shm *segment = kini_segment_of(queue->handle.arena, at);
         uint64_t h = kini_load_acq(&segment->head);
-        kini_intend(self, KINI_OP(KINI_OP_GET, kini_offset(queue->arena, segment)), h);
+        /* Between the two the segment may have been drained, recycled and linked again further on:
+         * then h is of its new life, and older items lie before it. */
+        if (kini_unlikely(kini_load_acq(&shm->get_at) != at))
+            continue;
+        kini_intend(self, KINI_OP(KINI_OP_GET, kini_offset(queue->handle.arena, segment)), h);
         struct kini_cell_shm *cell = kini_cell(segment, h);
         uint64_t seq = kini_load_acq(&cell->seq); /* pairs with publish */
         if ((seq & ~KINI_CELL_SKIP) != h + 1) {

@@ -3,16 +3,16 @@
 #ifndef KINI_RING_H
 #define KINI_RING_H
 
+#include <kin/queue.h>
+
 #include "arena/arena.h"
 #include "arena/block.h"
 #include "chan/queue_layout.h"
-#include <kin/queue.h>
+#include "sync/handle.h"
 
 struct kin_queue {
-    struct kin_arena *arena;
-    struct kini_queue_shm *shm;
-    uint32_t id, tag;
-    uint32_t epoch;     /* of the arena when the handle was last known to be good */
+    struct kini_handle handle;
+    struct kini_queue_shm *shm; /* handle.shm */
     kini_a64 head_seen; /* private: some earlier value of the head, to leave its line alone */
 };
 
@@ -86,6 +86,10 @@ int64_t kini_ring_take_back(struct kini_self *self, struct kini_queue_shm *queue
                             struct kini_taker *taker);
 int64_t kini_ring_finish_take(struct kini_self *self, struct kini_cell_shm *cell,
                               struct kini_taker *taker);
+/* Resolve the ring operation of a dead thread: 0 done, -EAGAIN a live thread is in the way. */
+int kini_ring_repair(struct kini_self *self, struct kini_thread_shm *dead);
+struct kini_waitq_shm *kini_queue_waitq(void *shm, uint32_t kind);
+int kini_queue_ready(struct kini_self *self, void *shm, uint32_t kind);
 void kini_queue_object_destroy(struct kini_self *self, uint64_t offset);
 int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *queue);
 uint64_t kini_queue_count_cells(struct kini_self *self, struct kini_queue_shm *queue,

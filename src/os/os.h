@@ -41,6 +41,15 @@ int kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline)
 /* Wake up to count sleepers. Returns how many. Async-signal-safe. */
 int kini_os_futex_wake(kini_a32 *word, int count);
 
+/* --- fence.c -------------------------------------------------------------------------------- */
+
+/* Take part in the fences of other processes: once in each process. -ENOSYS or -EPERM where the
+ * kernel or a sandbox refuses. */
+int kini_os_fence_register(void);
+/* As if every running thread of every process that takes part had executed a full memory barrier
+ * just now: so that they need none beside a store that is followed by a look at another word. */
+int kini_os_fence(void);
+
 /* --- filelock.c: byte locks that the kernel drops with their last holder -------------------- */
 
 /* A new open file description of the same file (close-on-exec). Returns the descriptor. */

@@ -10,29 +10,51 @@
 
 #include <errno.h>
 
-#define SPIN_MOST  256u /* attempts with a pause between: some microseconds */
-#define SPIN_LEAST 8u
+#define SPIN_MOST     256u /* attempts with a pause between: some microseconds */
+#define SPIN_LEAST    8u
+#define SPIN_PROBE    4096u
+#define PROBE_EACH    64u
+#define SPIN_WORTH_NS 5000
 
-void kini_waitq_init(struct kini_waitq_shm *queue)
+enum { JOURNAL_CHANGE = 1, JOURNAL_MOVE = 2 };
+
+void kini_waitq_init(struct kini_waitq_shm *queue, uint32_t flags)
 {
     kini_ilock_init(&queue->lock, KINI_ILOCK_WAITQ);
     kini_store(&queue->head, 0);
     kini_store(&queue->tail, 0);
     kini_store(&queue->nwait, 0);
+    kini_store(&queue->nany, 0);
+    kini_store(&queue->version, 0);
+    queue->flags = flags;
 }
 
 /* --- the list, under the lock and its journal ----------------------------------------------- */
 
+static void begin_change(struct kini_waitq_shm *queue)
+{
+    kini_journal_begin(&queue->lock, JOURNAL_CHANGE);
+    kini_store(&queue->version, kini_load(&queue->version) + 1);
+    /* Readers without the lock must not see a change under an even version; pairs with the acquire
+     * fence in unchanged(). */
+    atomic_thread_fence(memory_order_release);
+}
+
+static void end_change(struct kini_waitq_shm *queue)
+{
+    kini_store_rel(&queue->version, kini_load(&queue->version) + 1);
+    kini_journal_end(&queue->lock);
+}
+
+/* To the end of the list; nwait is the caller's affair, like below. */
 static void append(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t index)
 {
     struct kini_thread_shm *t = &arena->threads[index];
     uint32_t last = kini_load(&queue->tail);
     kini_store(&t->wait_next, 0);
     kini_store(&t->wait_prev, last);
-    kini_store(last ? &arena->threads[last].wait_next : &queue->head, index);
+    kini_store_rel(last ? &arena->threads[last].wait_next : &queue->head, index);
     kini_store(&queue->tail, index);
-    /* seq_cst: before the waiter's second look at its object */
-    kini_store_sc(&queue->nwait, kini_load(&queue->nwait) + 1);
 }
 
 static void unlink_thread(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t index)
@@ -41,20 +63,64 @@ static void unlink_thread(struct kin_arena *arena, struct kini_waitq_shm *queue,
     uint32_t next = kini_load(&t->wait_next), prev = kini_load(&t->wait_prev);
     kini_store(prev ? &arena->threads[prev].wait_next : &queue->head, next);
     kini_store(next ? &arena->threads[next].wait_prev : &queue->tail, prev);
-    kini_store(&queue->nwait, kini_load(&queue->nwait) - 1);
 }
 
-/* Rebuild the list from the thread records, oldest ticket first. */
-void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock)
+/* Upwards before the waiter's second look at its object (seq_cst), downwards after its state has
+ * changed: never too small for a thread that is QUEUED, whoever dies in between. */
+static void count_waiters(struct kini_waitq_shm *queue, uint32_t change)
 {
-    struct kin_arena *arena = self->arena;
-    struct kini_waitq_shm *queue = (struct kini_waitq_shm *)lock;
+    kini_store_sc(&queue->nwait, kini_load(&queue->nwait) + change);
+}
+
+/* How many threads that wait for any of several name the queue. */
+static uint32_t count_any(struct kin_arena *arena, struct kini_waitq_shm *queue)
+{
+    uint64_t offset = kini_offset(arena, queue);
+    uint32_t found = 0, high = kini_load_acq(&arena->super->threads_high);
+    for (uint32_t i = 1; i < high; i++) {
+        struct kini_thread_shm *t = &arena->threads[i];
+        if (!(kini_load_acq(&t->state) & 1) || kini_load_acq(&t->wait_state) != KINI_WAIT_ANY)
+            continue;
+        uint32_t count = kini_load(&t->any_count);
+        for (uint32_t j = 0; j < count && j < KINI_ANY_MAX; j++) {
+            if (kini_load(&t->any_queues[j]) == offset) {
+                found++;
+                break;
+            }
+        }
+    }
+    return found;
+}
+
+static void recount_any(struct kini_self *self, struct kini_waitq_shm *queue)
+{
+    kini_ilock_lock(self, &queue->lock);
+    begin_change(queue);
+    uint32_t before = kini_load(&queue->nany), now = count_any(self->arena, queue);
+    kini_store(&queue->nany, now);
+    kini_store_sc(&queue->nwait, kini_load(&queue->nwait) - before + now);
+    end_change(queue);
+    kini_ilock_unlock(self, &queue->lock);
+}
+
+/* Whoever moved a waiter to another queue died: if the waiter is there, it has the wake. */
+static void finish_move(struct kin_arena *arena, struct kini_waitq_shm *from)
+{
+    uint64_t index = kini_load(&from->lock.arg[0]), to = kini_load(&from->lock.arg[1]);
+    if (index == 0 || index >= KINI_THREADS_MAX)
+        return;
+    struct kini_thread_shm *t = &arena->threads[index];
+    if (kini_load_acq(&t->wait_queue) == to && kini_load(&t->wait_state) == KINI_WAIT_QUEUED)
+        kini_store(&t->wait_token, kini_offset(arena, from));
+}
+
+static void rebuild(struct kin_arena *arena, struct kini_waitq_shm *queue)
+{
     uint64_t offset = kini_offset(arena, queue), done = 0;
-    uint32_t high = kini_load_acq(&arena->super->threads_high);
+    uint32_t high = kini_load_acq(&arena->super->threads_high), count = 0;
     kini_store(&queue->head, 0);
     kini_store(&queue->tail, 0);
-    kini_store(&queue->nwait, 0);
-    for (;;) {
+    for (;; count++) {
         uint32_t best = 0;
         uint64_t best_ticket = UINT64_MAX;
         for (uint32_t i = 1; i < high; i++) {
@@ -68,57 +134,161 @@ void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock)
             }
         }
         if (best == 0)
-            return;
+            break;
         append(arena, queue, best);
         done = best_ticket;
     }
+    kini_store(&queue->nany, count_any(arena, queue));
+    /* Only now: wakers read it without the lock, and it must not be too small on the way. */
+    kini_store_sc(&queue->nwait, count + kini_load(&queue->nany));
 }
 
-static void enter(struct kini_self *self, struct kini_waitq_shm *queue)
+/* Rebuild the list from the thread records, oldest ticket first. */
+void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock)
+{
+    struct kini_waitq_shm *queue = (struct kini_waitq_shm *)lock;
+    if (kini_load(&lock->op) == JOURNAL_MOVE)
+        finish_move(self->arena, queue);
+    kini_store(&queue->version, kini_load(&queue->version) | 1);
+    atomic_thread_fence(memory_order_release); /* as in begin_change */
+    rebuild(self->arena, queue);
+    kini_store_rel(&queue->version, kini_load(&queue->version) + 1);
+}
+
+/* --- in and out ----------------------------------------------------------------------------- */
+
+void kini_waitq_enter(struct kini_self *self, struct kini_waitq_shm *queue)
 {
     struct kini_thread_shm *me = self->shm;
     if (kini_unlikely(kini_load(&me->wait_state) != KINI_WAIT_NONE))
         kini_wait_repair(self, me); /* a wait that was left half way */
-    kini_store(&me->park, 0);
-    kini_store(&me->wait_since_ns, (uint64_t)kin_now_ns());
+    kini_store(&me->park, KINI_PARK_AWAKE);
     kini_ilock_lock(self, &queue->lock);
-    kini_journal_begin(&queue->lock, 1);
+    begin_change(queue);
     kini_store(&me->wait_ticket, kini_add(&self->arena->super->wait_tickets, 1) + 1);
-    kini_store(&me->wait_state, KINI_WAIT_QUEUED);
-    kini_store(&me->wait_queue, kini_offset(self->arena, queue));
+    kini_store_rel(&me->wait_state, KINI_WAIT_QUEUED);
+    kini_store_rel(&me->wait_queue, kini_offset(self->arena, queue));
     append(self->arena, queue, self->index);
-    kini_journal_end(&queue->lock);
+    count_waiters(queue, 1);
+    end_change(queue);
     kini_ilock_unlock(self, &queue->lock);
+    if ((queue->flags & KINI_WAITQ_FENCE) && kini_os_fence() < 0)
+        kini_store_sc(&self->arena->super->no_fence, 1);
 }
 
-/* Off the list. True if a waker had chosen us. */
-static bool leave(struct kini_self *self, struct kini_waitq_shm *queue)
+bool kini_waitq_is_told(struct kini_self *self, struct kini_waitq_shm *queue)
+{
+    return kini_load_acq(&self->shm->wait_state) == KINI_WAIT_CHOSEN ||
+           kini_load_acq(&self->shm->wait_queue) != kini_offset(self->arena, queue);
+}
+
+bool kini_waitq_withdraw(struct kini_self *self, struct kini_waitq_shm *queue)
 {
     struct kini_thread_shm *me = self->shm;
-    bool chosen = kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN;
+    if (kini_waitq_is_told(self, queue))
+        return true;
+    kini_ilock_lock(self, &queue->lock);
+    bool chosen = kini_waitq_is_told(self, queue);
     if (!chosen) {
-        kini_ilock_lock(self, &queue->lock);
-        chosen = kini_load(&me->wait_state) == KINI_WAIT_CHOSEN;
-        if (!chosen) {
-            kini_journal_begin(&queue->lock, 1);
-            unlink_thread(self->arena, queue, self->index);
-            kini_store(&me->wait_state, KINI_WAIT_NONE);
-            kini_store(&me->wait_queue, 0);
-            kini_journal_end(&queue->lock);
-        }
-        kini_ilock_unlock(self, &queue->lock);
+        begin_change(queue);
+        unlink_thread(self->arena, queue, self->index);
+        kini_store(&me->wait_state, KINI_WAIT_NONE);
+        kini_store(&me->wait_queue, 0);
+        count_waiters(queue, UINT32_MAX);
+        end_change(queue);
     }
-    kini_store(&me->wait_queue, 0);
-    kini_store(&me->wait_state, KINI_WAIT_NONE);
+    kini_ilock_unlock(self, &queue->lock);
     return chosen;
+}
+
+bool kini_waitq_forget(struct kini_self *self)
+{
+    struct kini_thread_shm *me = self->shm;
+    kini_store(&me->wait_queue, 0);
+    kini_store_sc(&me->wait_state, KINI_WAIT_NONE);
+    /* seq_cst: after the state; pairs with nudge() */
+    return kini_swap_sc(&me->park, KINI_PARK_AWAKE) == KINI_PARK_WOKEN;
+}
+
+void kini_waitq_enter_any(struct kini_self *self)
+{
+    struct kini_thread_shm *me = self->shm;
+    kini_store(&me->park, KINI_PARK_AWAKE);
+    kini_store_rel(&me->wait_state, KINI_WAIT_ANY);
+    for (uint32_t i = 0; i < kini_load(&me->any_count); i++)
+        recount_any(self, kini_at(self->arena, kini_load(&me->any_queues[i])));
+    if (kini_os_fence() < 0)
+        kini_store_sc(&self->arena->super->no_fence, 1);
+}
+
+/* Also for a dead thread. */
+static void leave_any(struct kini_self *self, struct kini_thread_shm *t)
+{
+    struct kin_arena *arena = self->arena;
+    if (kini_load(&t->wait_state) == KINI_WAIT_ANY)
+        kini_store_sc(&t->wait_state, KINI_WAIT_NONE);
+    for (uint32_t i = 0; i < kini_load(&t->any_count) && i < KINI_ANY_MAX; i++) {
+        uint64_t offset = kini_load(&t->any_queues[i]);
+        if (offset != 0 && offset + sizeof(struct kini_waitq_shm) <= arena->super->reserve_bytes)
+            recount_any(self, kini_at(arena, offset));
+    }
+    kini_store(&t->any_count, 0);
+}
+
+void kini_waitq_leave_any(struct kini_self *self)
+{
+    leave_any(self, self->shm);
 }
 
 /* --- waking --------------------------------------------------------------------------------- */
 
 static void unpark(struct kini_thread_shm *t)
 {
-    kini_store_sc(&t->park, 1);
-    kini_os_futex_wake(&t->park, 1);
+    if (kini_swap_sc(&t->park, KINI_PARK_WOKEN) == KINI_PARK_ASLEEP)
+        kini_wake_sleeper(t);
+}
+
+/* The first of a queue, which sleeps, to the end of another. Both locks are held, that of from
+ * first. Killed in between, both lists are rebuilt: its wait_queue says to which it belongs. */
+static void move(struct kini_self *self, struct kini_waitq_shm *from, struct kini_waitq_shm *to,
+                 uint32_t index)
+{
+    struct kin_arena *arena = self->arena;
+    struct kini_thread_shm *t = &arena->threads[index];
+    begin_change(from);
+    kini_store(&from->lock.arg[0], index);
+    kini_store(&from->lock.arg[1], kini_offset(arena, to));
+    kini_journal_begin(&from->lock, JOURNAL_MOVE);
+    begin_change(to);
+    count_waiters(to, 1);
+    unlink_thread(arena, from, index);
+    kini_store(&t->wait_since_ns, (uint64_t)kin_now_ns());
+    kini_store(&t->wait_ticket, kini_add(&arena->super->wait_tickets, 1) + 1);
+    kini_store_rel(&t->wait_queue, kini_offset(arena, to)); /* from here on it is told */
+    kini_compiler_barrier();
+    kini_store(&t->wait_token, kini_offset(arena, from));
+    append(arena, to, index);
+    count_waiters(from, UINT32_MAX);
+    end_change(to);
+    end_change(from);
+}
+
+/* The first of from, if it sleeps and has waited since before the ticket, to the end of to. */
+static bool move_one(struct kini_self *self, struct kini_waitq_shm *from, struct kini_waitq_shm *to,
+                     uint64_t ticket)
+{
+    struct kini_thread_shm *threads = self->arena->threads;
+    kini_ilock_lock(self, &from->lock);
+    uint32_t index = kini_load(&from->head);
+    bool moves = index != 0 && kini_load(&threads[index].wait_ticket) <= ticket &&
+                 kini_load(&threads[index].park) == KINI_PARK_ASLEEP;
+    if (moves) {
+        kini_ilock_lock(self, &to->lock);
+        move(self, from, to, index);
+        kini_ilock_unlock(self, &to->lock);
+    }
+    kini_ilock_unlock(self, &from->lock);
+    return moves;
 }
 
 /* Only one that has waited since before the ticket. */
@@ -131,11 +301,12 @@ static bool wake_one(struct kini_self *self, struct kini_waitq_shm *queue, uint6
         index = 0;
     if (index != 0) {
         kini_store(&me->wake_target, index);
-        kini_journal_begin(&queue->lock, 1);
+        begin_change(queue);
         unlink_thread(self->arena, queue, index);
-        /* rel pairs with the acquire in leave() and in sleep_once() */
+        /* rel pairs with the acquire in kini_waitq_withdraw and in kini_wait_sleep */
         kini_store_rel(&self->arena->threads[index].wait_state, KINI_WAIT_CHOSEN);
-        kini_journal_end(&queue->lock);
+        count_waiters(queue, UINT32_MAX);
+        end_change(queue);
     }
     kini_ilock_unlock(self, &queue->lock);
     if (index == 0)
@@ -147,12 +318,57 @@ static bool wake_one(struct kini_self *self, struct kini_waitq_shm *queue, uint6
     return true;
 }
 
-void kini_waitq_wake_slow(struct kini_self *self, struct kini_waitq_shm *queue, uint32_t count)
+uint32_t kini_waitq_wake_slow(struct kini_self *self, struct kini_waitq_shm *queue, uint32_t count)
 {
     /* Those who find nothing and come back are not woken a second time. */
     uint64_t ticket = kini_load(&self->arena->super->wait_tickets);
-    while (count-- > 0 && wake_one(self, queue, ticket))
-        ;
+    uint32_t woken = 0;
+    while (woken < count && wake_one(self, queue, ticket))
+        woken++;
+    if (kini_unlikely(kini_load_sc(&queue->nany) != 0))
+        kini_waitq_nudge_slow(self->arena, queue, 0);
+    return woken;
+}
+
+uint32_t kini_waitq_pass(struct kini_self *self, struct kini_waitq_shm *from,
+                         struct kini_waitq_shm *to, uint32_t count)
+{
+    uint64_t ticket = kini_load(&self->arena->super->wait_tickets);
+    uint32_t told = 0;
+    while (told < count && (move_one(self, from, to, ticket) || wake_one(self, from, ticket)))
+        told++;
+    return told;
+}
+
+/* The queue of a dead thread, unless its record makes no sense. */
+static struct kini_waitq_shm *queue_at(struct kin_arena *arena, uint64_t offset)
+{
+    bool good =
+        offset != 0 && offset + sizeof(struct kini_waitq_shm) <= arena->super->reserve_bytes;
+    return good ? kini_at(arena, offset) : NULL;
+}
+
+static void repair_queued(struct kini_self *self, struct kini_thread_shm *dead,
+                          struct kini_waitq_shm *queue)
+{
+    kini_ilock_lock(self, &queue->lock);
+    if (kini_load(&dead->wait_state) == KINI_WAIT_CHOSEN) {
+        /* Passed on before it is forgotten: should we die in between, it is passed on twice. */
+        kini_ilock_unlock(self, &queue->lock);
+        kini_waitq_wake(self, queue, 1);
+        kini_ilock_lock(self, &queue->lock);
+    }
+    bool queued = kini_load(&dead->wait_state) == KINI_WAIT_QUEUED;
+    begin_change(queue);
+    if (queued)
+        unlink_thread(self->arena, queue, (uint32_t)(dead - self->arena->threads));
+    kini_store_sc(&dead->wait_state, KINI_WAIT_NONE);
+    kini_store(&dead->wait_queue, 0);
+    if (queued)
+        count_waiters(queue, UINT32_MAX);
+    end_change(queue);
+    kini_ilock_unlock(self, &queue->lock);
+    kini_waitq_nudge(self->arena, queue, 1); /* it may have been nudged */
 }
 
 void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead)
@@ -161,34 +377,28 @@ void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead)
     uint32_t target = (uint32_t)kini_load(&dead->wake_target);
     if (target != 0 && target < KINI_THREADS_MAX &&
         kini_load_acq(&arena->threads[target].wait_state) == KINI_WAIT_CHOSEN)
-        unpark(&arena->threads[target]);
+        kini_nudge_thread(&arena->threads[target]);
     kini_store(&dead->wake_target, 0);
 
-    uint64_t offset = kini_load(&dead->wait_queue);
-    if (offset == 0 || offset + sizeof(struct kini_waitq_shm) > arena->super->reserve_bytes)
-        return;
-    struct kini_waitq_shm *queue = kini_at(arena, offset);
-    kini_ilock_lock(self, &queue->lock);
-    if (kini_load(&dead->wait_state) == KINI_WAIT_CHOSEN) {
-        /* Passed on before it is forgotten: should we die in between, it is passed on twice. */
-        kini_ilock_unlock(self, &queue->lock);
-        kini_waitq_wake(self, queue, 1);
-        kini_ilock_lock(self, &queue->lock);
+    struct kini_waitq_shm *token = queue_at(arena, kini_load(&dead->wait_token));
+    if (token != NULL) {
+        /* The token stands for the wake: what the dead was about to do. */
+        if (kini_load(&dead->wait_state) == KINI_WAIT_CHOSEN)
+            kini_store(&dead->wait_queue, 0);
+        kini_waitq_wake(self, token, 1);
     }
-    kini_journal_begin(&queue->lock, 1);
-    if (kini_load(&dead->wait_state) == KINI_WAIT_QUEUED)
-        unlink_thread(arena, queue, (uint32_t)(dead - arena->threads));
-    kini_store(&dead->wait_state, KINI_WAIT_NONE);
-    kini_store(&dead->wait_queue, 0);
-    kini_journal_end(&queue->lock);
-    kini_ilock_unlock(self, &queue->lock);
+    kini_store(&dead->wait_token, 0);
+
+    if (kini_load(&dead->wait_state) == KINI_WAIT_ANY || kini_load(&dead->any_count) != 0)
+        leave_any(self, dead);
+    struct kini_waitq_shm *queue = queue_at(arena, kini_load(&dead->wait_queue));
+    if (queue != NULL)
+        repair_queued(self, dead, queue);
 }
 
 /* --- the loop ------------------------------------------------------------------------------- */
 
-/* Spinning pays when the other side is running and quick; it burns the other side's time when there
- * is no second processor. The budget follows what it brought lately. */
-static int64_t spin(struct kini_self *self, kini_attempt_fn attempt, void *arg)
+static uint32_t cpu_count(void)
 {
     static _Atomic uint32_t cpus;
     uint32_t count = kini_load(&cpus);
@@ -196,66 +406,107 @@ static int64_t spin(struct kini_self *self, kini_attempt_fn attempt, void *arg)
         count = kini_os_cpu_count();
         kini_store(&cpus, count);
     }
-    if (count == 1)
+    return count;
+}
+
+/* Spinning pays when the other side is running and quick; it burns the other side's time when there
+ * is no second processor. The budget follows what it brought lately. But where both sides sleep,
+ * the time until the other one is awake is longer than any usual budget, and both would go on like
+ * that for ever: so now and then one spins for as long as a wake takes, and again while that helps.
+ */
+int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg)
+{
+    if (cpu_count() == 1)
         return -EAGAIN;
     uint32_t budget = self->spin < SPIN_LEAST ? SPIN_LEAST : self->spin;
-    for (uint32_t i = 0; i < budget; i++) {
+    bool probe = self->probing || ++self->waits % PROBE_EACH == 0;
+    uint32_t limit = probe ? SPIN_PROBE : budget;
+    for (uint32_t i = 0; i < limit; i++) {
         kini_pause();
         int64_t r = attempt(self, arg);
         if (r != -EAGAIN) {
-            self->spin = budget + (SPIN_MOST - budget) / 4;
+            self->spin = i < SPIN_MOST ? budget + (SPIN_MOST - budget) / 4 : budget;
+            self->probing = probe && i >= budget;
             return r;
         }
     }
+    self->probing = 0;
     self->spin = budget - budget / 8;
     return -EAGAIN;
 }
 
-/* Sleep until chosen, the deadline or the end of a slice. True when the deadline has passed. */
-static bool sleep_once(struct kini_self *self, kin_deadline deadline)
+/* Not at once when the slice ends: what is waited for may have come, and a look can take long. */
+static void after_slice(struct kini_self *self)
+{
+    if (self->slice_ended == 0)
+        return;
+    self->slice_ended = 0;
+    kini_watch_look(self);
+    if (self->idle_slices++ == 0)
+        kini_block_caches_trim(self); /* idle: what we do not need goes back */
+}
+
+/* We were woken so soon after we lay down that spinning would have done. */
+static void learn_from_sleep(struct kini_self *self, int64_t since_ns)
+{
+    int64_t woken_ns = (int64_t)kini_load(&self->shm->woken_ns);
+    if (woken_ns > since_ns && woken_ns - since_ns < SPIN_WORTH_NS)
+        self->spin = SPIN_MOST;
+}
+
+bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
 {
     struct kini_thread_shm *me = self->shm;
+    after_slice(self);
     int64_t now = kin_now_ns();
     kini_watch_if_overdue(self, now);
     kin_deadline slice = kini_watch_slice(self, now);
     bool last = deadline <= slice;
-    /* A waker of an earlier wait may be late with its mark: only one that is made after this
-     * counts, and one made before it shows in wait_state. */
-    kini_swap_sc(&me->park, 0);
-    if (kini_load_sc(&me->wait_state) == KINI_WAIT_CHOSEN)
-        return false;
-    int r = kini_os_futex_wait(&me->park, 0, last ? deadline : slice);
+    int r = 0;
+    /* A wake since the last look counts; one that was meant for an earlier wait does no harm. */
+    if (kini_swap_sc(&me->park, KINI_PARK_ASLEEP) != KINI_PARK_WOKEN &&
+        kini_load_sc(&me->wait_state) != KINI_WAIT_CHOSEN)
+        r = kini_os_futex_wait(&me->park, KINI_PARK_ASLEEP, last ? deadline : slice);
+    kini_swap_sc(&me->park, KINI_PARK_AWAKE); /* before the look that answers the wake */
     if (kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN)
         return false;
-    if (r != -ETIMEDOUT)
-        return kin_now_ns() >= deadline;
-    kini_watch_look(self);
-    if (self->idle_slices++ == 0)
-        kini_block_caches_trim(self); /* idle: what we do not need goes back */
+    if (r != -ETIMEDOUT) {
+        learn_from_sleep(self, now);
+        return deadline != KIN_NEVER && kin_now_ns() >= deadline;
+    }
+    self->slice_ended = 1;
     return last;
 }
 
 /* Until attempt answers: entered, and again after each slice or wake. */
 static int64_t sleep_until(struct kini_self *self, struct kini_waitq_shm *queue,
-                           kin_deadline deadline, kini_attempt_fn attempt, void *arg)
+                           kin_deadline deadline, kini_attempt_fn attempt, void *arg, bool entered)
 {
-    for (;;) {
-        enter(self, queue);
+    for (;; entered = false) {
+        if (!entered)
+            kini_waitq_enter(self, queue);
         /* Whoever changed the object before it could see us has not woken us: look again. */
         int64_t r = attempt(self, arg);
         bool timed_out = false;
         while (r == -EAGAIN && !timed_out &&
                kini_load_acq(&self->shm->wait_state) != KINI_WAIT_CHOSEN) {
-            timed_out = sleep_once(self, deadline);
+            timed_out = kini_wait_sleep(self, deadline);
             if (kini_load_acq(&self->shm->wait_state) != KINI_WAIT_CHOSEN)
                 r = attempt(self, arg);
+            /* Woken, and somebody else was quicker: it may be free again in a moment. */
+            if (r == -EAGAIN && !timed_out && self->slice_ended == 0)
+                r = kini_wait_spin(self, attempt, arg);
         }
         /* Served before anybody chose us: a wake that came meanwhile was meant for another item. */
         bool served_early = r != -EAGAIN;
         if (!served_early && kini_load_acq(&self->shm->wait_state) == KINI_WAIT_CHOSEN)
             r = attempt(self, arg); /* still CHOSEN: if we die now the wake is passed on */
-        if (leave(self, queue) && (served_early || timed_out || (r != -EAGAIN && r < 0)))
+        bool chosen = kini_waitq_withdraw(self, queue);
+        bool nudged = kini_waitq_forget(self);
+        if (chosen && (served_early || timed_out || (r != -EAGAIN && r < 0)))
             kini_waitq_wake(self, queue, 1);
+        if (nudged && !chosen) /* since our last look */
+            kini_waitq_nudge(self->arena, queue, 1);
         if (r != -EAGAIN)
             return r;
         if (timed_out)
@@ -271,7 +522,7 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
         return r;
     if (deadline <= KIN_NOW)
         return -ETIMEDOUT;
-    r = spin(self, attempt, arg);
+    r = kini_wait_spin(self, attempt, arg);
     if (++self->spins % 256 == 0)
         kini_watch_if_overdue(self, kin_now_ns());
     if (r != -EAGAIN)
@@ -280,8 +531,18 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
     if (vforked < 0)
         return vforked;
     kini_store(&self->shm->waits, kini_load(&self->shm->waits) + 1);
+    kini_store(&self->shm->wait_since_ns, (uint64_t)kin_now_ns());
     self->idle_slices = 0;
-    r = sleep_until(self, queue, deadline, attempt, arg);
+    r = sleep_until(self, queue, deadline, attempt, arg, false);
+    kini_watch_leave(self);
+    return r;
+}
+
+int64_t kini_wait_on(struct kini_self *self, struct kini_waitq_shm *queue, kini_attempt_fn attempt,
+                     void *arg)
+{
+    self->idle_slices = 0;
+    int64_t r = sleep_until(self, queue, KIN_NEVER, attempt, arg, true);
     kini_watch_leave(self);
     return r;
 }

@@ -1,23 +1,62 @@
 /* SPDX-License-Identifier: MIT
- * The wait queue and the one wait loop. */
+ * The wait queue and the one wait loop. What may be done with a wait queue: wait_layout.h. */
 #ifndef KINI_WAIT_H
 #define KINI_WAIT_H
 
 #include "arena/arena.h"
 #include "sync/wait_layout.h"
 
-void kini_waitq_init(struct kini_waitq_shm *queue);
+void kini_waitq_init(struct kini_waitq_shm *queue, uint32_t flags);
 
-/* Wake the count that wait longest. Call after the change that they wait for. */
-void kini_waitq_wake_slow(struct kini_self *self, struct kini_waitq_shm *queue, uint32_t count);
+/* --- choose --------------------------------------------------------------------------------- */
+
+/* Wake the count that wait longest. Call after the change that they wait for. Returns how many. */
+uint32_t kini_waitq_wake_slow(struct kini_self *self, struct kini_waitq_shm *queue, uint32_t count);
 
 static inline void kini_waitq_wake(struct kini_self *self, struct kini_waitq_shm *queue,
                                    uint32_t count)
 {
-    /* seq_cst: after the change; pairs with the store of nwait in enter() */
+    /* seq_cst: after the change; pairs with the store of nwait in append() */
     if (kini_unlikely(kini_load_sc(&queue->nwait) != 0))
         kini_waitq_wake_slow(self, queue, count);
 }
+
+/* The same for those that wait until they are told (conditions), by the holder of a lock that they
+ * want next: who sleeps is not woken, but moved to the queue of the lock. */
+uint32_t kini_waitq_pass(struct kini_self *self, struct kini_waitq_shm *from,
+                         struct kini_waitq_shm *to, uint32_t count);
+/* Whether a waiter in that queue has been chosen or moved. */
+bool kini_waitq_is_told(struct kini_self *self, struct kini_waitq_shm *queue);
+
+/* --- nudge (nudge.c): async-signal-safe ------------------------------------------------------- */
+
+/* Make the count that wait longest and have not been nudged yet look at their object again. */
+void kini_waitq_nudge_slow(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t count);
+/* The same for the one that waits longest, unless it has been nudged and did not run yet. */
+void kini_waitq_nudge_first_slow(struct kin_arena *arena, struct kini_waitq_shm *queue);
+/* Everybody, even who seems to be awake: after a death. */
+void kini_waitq_nudge_all(struct kin_arena *arena, struct kini_waitq_shm *queue);
+/* The thread that waits longest; 0: none. A hint unless the caller holds the lock. */
+uint32_t kini_waitq_first(struct kin_arena *arena, struct kini_waitq_shm *queue);
+/* Whether the thread is in the queue. */
+bool kini_waitq_has(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t index);
+void kini_nudge_thread(struct kini_thread_shm *t);
+void kini_wake_sleeper(struct kini_thread_shm *t); /* once its park is WOKEN */
+
+static inline void kini_waitq_nudge(struct kin_arena *arena, struct kini_waitq_shm *queue,
+                                    uint32_t count)
+{
+    if (kini_unlikely(kini_load_sc(&queue->nwait) != 0)) /* pairs as in kini_waitq_wake */
+        kini_waitq_nudge_slow(arena, queue, count);
+}
+
+static inline void kini_waitq_nudge_first(struct kin_arena *arena, struct kini_waitq_shm *queue)
+{
+    if (kini_unlikely(kini_load_sc(&queue->nwait) != 0))
+        kini_waitq_nudge_first_slow(arena, queue);
+}
+
+/* --- wait ----------------------------------------------------------------------------------- */
 
 /* One attempt at what the caller waits for: -EAGAIN to wait on, anything else ends the wait. */
 typedef int64_t (*kini_attempt_fn)(struct kini_self *self, void *arg);
@@ -27,6 +66,27 @@ typedef int64_t (*kini_attempt_fn)(struct kini_self *self, void *arg);
 int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_deadline deadline,
                       kini_attempt_fn attempt, void *arg);
 
+/* Go on waiting in a queue to which we were moved: spins no more, and has no deadline. */
+int64_t kini_wait_on(struct kini_self *self, struct kini_waitq_shm *queue, kini_attempt_fn attempt,
+                     void *arg);
+
+/* The parts, for those who wait otherwise. */
+void kini_waitq_enter(struct kini_self *self, struct kini_waitq_shm *queue);
+/* Off the list. True if a waker has chosen us: then we answer for that wake until we forget; or if
+ * it has moved us to another queue, where we are then. */
+bool kini_waitq_withdraw(struct kini_self *self, struct kini_waitq_shm *queue);
+/* Not waiting any more. True if we were nudged since our last look. */
+bool kini_waitq_forget(struct kini_self *self);
+/* Sleep until woken, the deadline or the end of a slice. True when the deadline has passed. */
+bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline);
+int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg);
+
+/* Announce that the calling thread waits for any of its any_queues, and take it back. */
+void kini_waitq_enter_any(struct kini_self *self);
+void kini_waitq_leave_any(struct kini_self *self);
+
 void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock);
+/* Take a dead thread out of the queue it waits in, and pass on a wake it had been given. */
+void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead);
 
 #endif

@@ -2,6 +2,7 @@
 """headers.py INCLUDE_DIR LANGUAGE STANDARD -- COMPILER...: each public header must compile alone, and
 twice, as that language without a warning."""
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -22,8 +23,19 @@ for header in headers:
     if run.returncode != 0:
         print(run.stdout)
         failed += 1
-missing = [h.name for h in headers if h.name != "kin.h"
-           and f"<kin/{h.name}>" not in pathlib.Path(include, "kin", "kin.h").read_text()]
+
+
+def included(name, seen):
+    """The headers that a header includes, and those that they include."""
+    text = pathlib.Path(include, "kin", name).read_text()
+    for inner in re.findall(r"^#include <kin/(.+)>$", text, flags=re.M):
+        if inner not in seen:
+            seen.add(inner)
+            included(inner, seen)
+    return seen
+
+
+missing = [h.name for h in headers if h.name not in included("kin.h", {"kin.h"})]
 if missing:
     print("NOT OK  kin.h does not include", *missing)
 sys.exit(failed > 0 or bool(missing) or not headers)

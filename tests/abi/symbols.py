@@ -12,7 +12,7 @@ for header in pathlib.Path(include, "kin").glob("*.h"):
     text = re.sub(r"/\*.*?\*/", "", header.read_text(), flags=re.S)
     text = re.sub(r"^\s*#.*(?:\\\n.*)*$", "", text, flags=re.M)
     declared |= set(re.findall(r"\bKIN_API\b[^;{(]*?\b(\w+)\s*\(", text))
-    for name in re.findall(r"^(?!KIN_API)\w[^\n(]*\b(kin_\w+)\s*\(", text, flags=re.M):
+    for name in re.findall(r"^(?!KIN_API|static inline )\w[^\n(]*\b(kin_\w+)\s*\(", text, flags=re.M):
         print(f"NOT OK  {header.name}: {name} is declared without KIN_API")
         plain.add(name)
 

@@ -200,12 +200,12 @@ static void second_has_it(struct kill_world *world)
 {
     struct kin_queue *queue = world->queue;
     world->queue = NULL;
-    world->value[0] = queue->id;
+    world->value[0] = queue->handle.id;
     for (uint32_t slot = 1; slot < world->live->super->participants_high; slot++) {
         uint64_t *row = kini_at(world->live, world->live->super->bitmaps_off +
                                                  (uint64_t)slot * KINI_BITMAP_BYTES);
         if (slot != HOLDER_SLOT)
-            row[queue->id / 64] &= ~(1ull << (queue->id % 64));
+            row[queue->handle.id / 64] &= ~(1ull << (queue->handle.id % 64));
     }
     free(queue);
 }
@@ -231,15 +231,22 @@ static bool is_taking_over(struct kill_world *world, uint64_t at)
     return at == (uint64_t)(uintptr_t)kini_bitmap_copy;
 }
 
+/* And its parent lets go of it. */
+static bool is_dropping(struct kill_world *world, uint64_t at)
+{
+    (void)world;
+    return at == (uint64_t)(uintptr_t)kini_object_drop;
+}
+
 static const struct kill_scenario pairs[] = {
     {.name = "rejoin and drop",
      .bytes = 40,
      .max_items = 30,
      .inline_bytes = 1008,
-     .stride = 6,
-     .finer = 6,
-     .last = {60, 300},
-     .begins = is_taking_over,
+     .stride = 4,
+     .finer = 4,
+     .last = {60, 240},
+     .begins = {is_taking_over, is_dropping},
      .warm = warm_child_of_second,
      .ready = second_has_it,
      .operate = {op_rejoin, op_drop},

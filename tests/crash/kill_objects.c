@@ -55,7 +55,7 @@ static void drop_ours(struct kill_world *world)
     world->queue = NULL;
     kini_a64 *row = kini_at(world->live, world->live->super->bitmaps_off +
                                              (uint64_t)world->live->slot * KINI_BITMAP_BYTES);
-    row[queue->id / 64] &= ~(1ull << (queue->id % 64));
+    row[queue->handle.id / 64] &= ~(1ull << (queue->handle.id % 64));
     free(queue);
 }
 
@@ -149,7 +149,7 @@ static const struct kill_scenario pairs[] = {
     {.name = "create, and somebody dies",
      .flags = KILL_NO_QUEUE,
      .stride = 1,
-     .begins = is_creating,
+     .begins = {is_creating},
      .last = {700, 1},
      .operate = {op_create, op_nothing},
      .check = check_created},

@@ -4,8 +4,9 @@
 mutants.py SOURCE_ROOT WORK_DIR COMPILER...
 
 Each fault is one exact replacement in one file; a text that is not there exactly once is an error,
-so a fault cannot get lost when the sources change. The changed file (or, for a header, what includes
-it) is compiled, linked with the rest, and the named programs must report a failure.
+so a fault cannot get lost when the sources change. The sources are copied first, so that they may
+be edited while this runs. The changed file (or, for a header, what includes it) is compiled,
+linked with the rest, and the named programs must report a failure.
 
 Known to be harmless, and so not planted: leaving out the WON mark. A claim that is known to be won
 is resolved without a look at the living; without the mark the look is taken, and at worst the
@@ -14,11 +15,13 @@ reaper waits for a living rival.
 import concurrent.futures
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import time
 
-ROOT, WORK = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
+WORK = pathlib.Path(sys.argv[2]).absolute()
+ROOT = WORK / "sources"
 CC = sys.argv[3:]
 FLAGS = ["-std=gnu11", "-O1", "-g1", "-D_GNU_SOURCE", "-pthread", "-w",
          f"-I{ROOT}/include", f"-I{ROOT}/tests"]
@@ -39,6 +42,11 @@ MUTANTS = [
      "        if (!won && living_intent(self, dead, op, p))\n            return -EAGAIN;\n"
      "        bool tombstone", "        bool tombstone",
      [("kill_queue_pairs", "get and get")]),
+    ("no look at the living before what was taken back is marked again", "chan/recover.c",
+     "        if (!won && living_intent(self, dead, op, p))\n            return -EAGAIN;\n"
+     "        requeue_block(self, segment, cell, taken",
+     "        requeue_block(self, segment, cell, taken",
+     [("kill_queue_pairs", "get and get again")]),
     ("the intent of a put that tries again is written after the claim", "chan/ring.c",
      "        kini_intend(self, KINI_OP(KINI_OP_PUT, kini_offset(queue->arena, segment)), t);\n",
      "        if (kini_load(&self->shm->op) == 0)\n"
@@ -145,12 +153,12 @@ MUTANTS = [
     ("the wake of a chosen one that died is not passed on", "sync/wait.c",
      "        kini_waitq_wake(self, queue, 1);\n        kini_ilock_lock(self, &queue->lock);\n    }\n",
      "        kini_ilock_lock(self, &queue->lock);\n    }\n",
-     [("kill_wait", "wait in get, one waits behind")]),
+     [("kill_wait", "wait in get, one waits behind, then an item comes")]),
     ("the wake of a chosen one that died is passed on after it is forgotten", "sync/wait.c",
      "        kini_waitq_wake(self, queue, 1);\n        kini_ilock_lock(self, &queue->lock);\n    }\n",
      "        kini_store(&dead->wait_state, KINI_WAIT_NONE);\n"
      "        kini_waitq_wake(self, queue, 1);\n        kini_ilock_lock(self, &queue->lock);\n    }\n",
-     [("kill_wait", "the reaper of a chosen one")]),
+     [("kill_wait", "the reaper of a chosen one, one waits behind")]),
     ("the wake that the dead owed is not given", "sync/wait.c",
      "        unpark(&arena->threads[target]);\n    kini_store(&dead->wake_target, 0);\n",
      "        ;\n    kini_store(&dead->wake_target, 0);\n",
@@ -184,7 +192,7 @@ MUTANTS = [
     ("a segment becomes idle while a cell is still being read", "chan/segment.c",
      "            is_quiet(s))\n            retire(self, s);\n", "            true)\n"
      "            retire(self, s);\n",
-     [("kill_growth", "get and get, from the last cell")]),
+     [("kill_growth", "get and get, from the last cell and the next segment")]),
     ("what is to be delivered again is not looked for", "chan/recover.c",
      "    /* In any case: a reaper before us may have died between the mark and this. */\n"
      "    kini_add_sc(&queue->back_made, 1);\n", "",
@@ -192,29 +200,38 @@ MUTANTS = [
 ]
 
 
+class Unbuilt(Exception):
+    """Something does not compile or link."""
+
+
 def compile_to(source, target, include):
     command = [*CC, *FLAGS, f"-I{include}", "-MD", "-MF", f"{target}.d", "-c", source, "-o", target]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise SystemExit(f"{source} does not compile:\n{done.stderr}")
+        raise Unbuilt(f"{source} does not compile:\n{done.stderr}")
 
 
 def link(objects, target):
     command = [*CC, "-pthread", "-rdynamic", *map(str, objects), "-o", str(target)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
-        raise SystemExit(f"{target} does not link:\n{done.stderr}")
+        raise Unbuilt(f"{target} does not link:\n{done.stderr}")
 
 
 def run(program, scenario):
-    """Exit status and the first failure, if any."""
-    command = [str(program), "--fail-fast", "--only", scenario]
+    """Exit status (None: not finished in time), what failed first, and what is wrong with the
+    harness. A scenario that is not there is wrong, too: no kill points."""
+    command = [str(program), "--fail-fast", "--only", f"={scenario}"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        return 124, ""
-    lines = [line for line in done.stdout.splitlines() if "FAIL" in line]
-    return done.returncode, lines[0].removeprefix("# FAIL ") if lines else ""
+        return None, "", f"not finished after {SECONDS} s"
+    lines = done.stdout.splitlines()
+    failures = [line.removeprefix("# FAIL ") for line in lines if line.startswith("# FAIL ")]
+    broken = [line.removeprefix("# ") for line in lines if "the harness cannot work" in line]
+    if done.returncode != 0 and not failures and not broken:
+        broken = [f"exit status {done.returncode}: {(lines or ['no output'])[-1]}"]
+    return done.returncode, "".join(failures[:1]), "".join(broken[:1])
 
 
 class Base:
@@ -242,7 +259,14 @@ class Base:
 
 
 def plant(base, number, mutant):
-    """Returns what went wrong with the test of this fault, or nothing."""
+    """Returns what went wrong with the test of this fault, or (None, how it was noticed)."""
+    try:
+        return try_out(base, number, mutant)
+    except Unbuilt as error:
+        return str(error)
+
+
+def try_out(base, number, mutant):
     name, file, old, new, trials = mutant
     original = ROOT / "src" / file
     text = original.read_text()
@@ -253,7 +277,6 @@ def plant(base, number, mutant):
     for source in (ROOT / "src").rglob("*.[ch]"):
         place = tree / source.relative_to(ROOT / "src")
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.unlink(missing_ok=True)
         place.symlink_to(source)
     (tree / file).unlink()
     (tree / file).write_text(text.replace(old, new))
@@ -269,7 +292,9 @@ def plant(base, number, mutant):
     for program, scenario in trials:
         target = tree / program
         base.link(program, library, target)
-        status, failure = run(target, scenario)
+        status, failure, broken = run(target, scenario)
+        if broken:
+            return f"{program} --only '={scenario}': {broken}"
         if status != 0 and failure:
             return None, failure
     return "nobody notices it"
@@ -277,16 +302,25 @@ def plant(base, number, mutant):
 
 def healthy(base, trial):
     program, scenario = trial
-    status, failure = run(WORK / program, scenario)
-    return None if status == 0 else f"{program} --only '{scenario}' fails by itself: {failure}"
+    status, failure, broken = run(WORK / program, scenario)
+    if status == 0:
+        return None
+    return f"{program} --only '={scenario}' fails by itself: {failure or broken}"
 
 
 def main():
     start = time.monotonic()
-    WORK.mkdir(parents=True, exist_ok=True)
+    for old in [ROOT, *WORK.glob("mutant*")]: # of an earlier run
+        shutil.rmtree(old, ignore_errors=True)
+    for folder in ["include", "src", "tests/lib", "tests/crash"]:
+        shutil.copytree(pathlib.Path(sys.argv[1]) / folder, ROOT / folder)
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        base = Base(pool)
+        try:
+            base = Base(pool)
+        except Unbuilt as error:
+            print(f"not ok: without a fault, {error}")
+            return True
         trials = sorted({trial for mutant in MUTANTS for trial in mutant[4]})
         for complaint in filter(None, pool.map(lambda t: healthy(base, t), trials)):
             print(f"not ok: {complaint}", flush=True)

@@ -23,6 +23,7 @@
 #define KILL_ITEMS_MOST 4096u
 #define KILL_BUFFER     65536u
 #define KILL_NO_ITEM    UINT32_MAX
+#define KILL_OBJECTS_MOST 16u
 
 struct kill_world;
 struct kill_view;
@@ -37,7 +38,12 @@ enum kill_flag {
     KILL_LEAVES = 16,      /* the operation ends the victim's being a participant */
     KILL_PARTIAL = 32,     /* a put may fail (full) */
     KILL_MANY_POINTS = 64, /* quick runs look at every fourth state only */
+    KILL_SLEEPS = 128,     /* pairs: one may come to sleep until the other does something */
+    KILL_LOOSE = 256,      /* somebody releases permits that another one acquired */
 };
+
+/* How long those who wait for a lock seem to wait: the harness is so slow that all would starve. */
+enum kill_patience { KILL_AS_IT_IS, KILL_PATIENT, KILL_STARVING };
 
 /* What happens, to whom, and what must hold afterwards. All members but name and operate may be
  * absent. H: called in the harness; V: in the victim. */
@@ -54,12 +60,16 @@ struct kill_scenario {
     uint32_t finer;             /* pairs: the first one's stride is so much finer; 0: the same */
     uint32_t last[2]; /* pairs: where the first and the second stop at the latest; 0: anywhere */
     uint32_t rounds;  /* pairs: extra times that setup is varied (world->round) */
+    /* pairs with sleepers, quick: of the stops before a change the second takes every so manyth,
+     * other ones in each row, the first every second. 0: all */
+    uint32_t sparse;
+    uint32_t patience;
     void (*setup)(struct kill_world *world);              /* H, in the live arena */
     void (*warm)(struct kill_world *world, uint32_t who); /* V, before the first step */
     void (*ready)(struct kill_world *world);              /* H, when the victims exist */
     void (*over)(struct kill_world *world);               /* H, before the world ends */
-    /* H; pairs: the first one's stops begin where this is true, and are counted from there. */
-    bool (*begins)(struct kill_world *world, uint64_t at);
+    /* H; pairs: the stops of each begin where this is true, and are counted from there. */
+    bool (*begins[2])(struct kill_world *world, uint64_t at);
     int64_t (*operate[KILL_ACTORS])(struct kill_world *world, uint32_t who); /* V, stepped */
     /* H: the victim is about to sleep on a futex. False: that is where the run ends. */
     bool (*sleeps)(struct kill_world *world, uint32_t times);
@@ -125,8 +135,10 @@ struct kill_world {
     bool done[KILL_ACTORS];           /* whose operation returned */
     bool expect_again;                /* -EAGAIN of the reaper is an answer at this point */
     bool reaped;                      /* it was not given */
+    bool parking;                     /* a peer is on its way to sleep, and is to stay there */
     uint32_t round;
     uint64_t value[8]; /* of the scenario */
+    uint64_t before[KILL_OBJECTS_MOST]; /* first words of the objects, before the repair */
 };
 
 /* The arena that is being checked: the copy, or the live one after a real kill. */
@@ -143,6 +155,10 @@ struct kill_view {
 void kill_run(const struct kill_scenario *scenario);
 /* Kill in earnest at some of them, with the kernel's verdict. */
 void kill_real(const struct kill_scenario *scenario);
+/* Actor 0 dies in earnest after so many steps (from where begins[0] is true, a stride apart); then
+ * actor 3 reaps it, is killed at every instruction, and both are reaped. */
+void kill_reaping(const struct kill_scenario *scenario);
+int64_t kill_op_reap(struct kill_world *world, uint32_t who);
 /* Stop actor 0 after i steps and actor 1 after j; let 0 go on and kill 1 at every further step;
  * kill both; kill 1 and let 0 go on after the repair. */
 void kill_pairs(const struct kill_scenario *scenario);
@@ -171,9 +187,26 @@ void kill_victim_park(struct kill_world *world, struct kill_victim *victim);
 void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
                       struct kill_victim *ret_copy);
 uint64_t kill_victim_at(const struct kill_victim *victim); /* program counter */
+/* Whether its next instruction would put it to sleep on a futex. */
+bool kill_victim_would_sleep(const struct kill_victim *victim);
 bool kill_is_system_call(uint64_t at); /* whether such an instruction is there */
 uint64_t kill_victim_hash(const struct kill_victim *victim); /* of its registers */
 uint32_t kill_slot_of(const struct kin_arena *arena, pid_t pid);
+
+/* --- stops (harness_stops.c) ------------------------------------------------------------------- */
+
+#define KILL_STOPS_MOST 8192u
+
+struct kill_stops {
+    uint8_t before[KILL_STOPS_MOST]; /* 1: the next step changes the arena */
+};
+
+/* Go through the operation from here on. The arena is to be put back afterwards. */
+void kill_stops_find(struct kill_world *world, const struct kill_victim *from,
+                     struct kill_stops *ret_stops);
+/* Leave only every so manyth. */
+void kill_stops_thin(struct kill_stops *stops, uint32_t every, uint32_t offset);
+uint64_t kill_stops_next(const struct kill_stops *stops, uint64_t at, uint32_t stride);
 
 /* --- copies (harness_copy.c) ----------------------------------------------------------------- */
 
@@ -202,7 +235,6 @@ void kill_check_no_leak(struct kill_view *view);
 void kill_check_usable(struct kill_view *view);
 void kill_check_memory_behind(struct kin_arena *live);
 void kill_check_queues(struct kill_view *view);
-void kill_check_waitq(struct kill_view *view, struct kini_waitq_shm *queue, const char *which);
 /* Walk all blocks that a published cell carries. */
 bool kill_cell_carries(struct kill_view *view, uint64_t payload_off);
 
@@ -213,6 +245,38 @@ void kill_ledger_observe(struct kill_world *world, struct kill_view *view);
 void kill_ledger_check(struct kill_world *world, struct kill_view *view);
 void kill_fresh_items(struct kill_view *view);
 void kill_put_number(struct kin_queue *queue, uint32_t bytes, uint32_t number);
+
+/* --- synchronisation objects (harness_sync.c, harness_use.c) ----------------------------------- */
+
+void kill_check_waitq(struct kill_view *view, struct kini_waitq_shm *queue, const char *which);
+/* Nobody looks after the dead but the harness, and everybody is as patient as the scenario says:
+ * in the live arena, before each step. */
+void kill_sync_calm(struct kill_world *world);
+/* Remember the words of all objects of the view. */
+void kill_sync_observe(struct kill_view *view);
+/* Words, ledgers and wait queues agree with one another and with what was before, and nobody sleeps
+ * although there is what it waits for. */
+void kill_sync_check(struct kill_view *view);
+/* What is free can be had. */
+void kill_sync_use(struct kill_view *view);
+/* Destroy all of them. */
+void kill_sync_destroy(struct kill_view *view);
+bool kill_lives(const struct kin_arena *arena, uint32_t slot);
+bool kill_nobody_died(const struct kill_world *world);
+/* The threads that are in the queue, and those of them that nobody has told to look. */
+uint32_t kill_queued(struct kill_view *view, struct kini_waitq_shm *queue);
+uint32_t kill_untold(struct kill_view *view, struct kini_waitq_shm *queue);
+/* Whether the thread has been notified in that queue, and did not use it yet; how many have been. */
+bool kill_is_notified(struct kill_view *view, struct kini_waitq_shm *queue, uint32_t index);
+uint32_t kill_notified(struct kill_view *view, struct kini_waitq_shm *queue);
+uint32_t kill_thread_of(struct kill_view *view, uint32_t slot); /* 0: none */
+/* What the threads of the living hold of a counted object. */
+int64_t kill_held(struct kill_view *view, uint32_t tag, kini_a64 *word);
+/* Peers that wait: started and stepped until they sleep. kill_peers_end: for .over. */
+struct kill_victim *kill_peer_waits(struct kill_world *world, uint32_t who);
+void kill_peers_end(struct kill_world *world);
+/* A handle of the harness, in the arena of the view: for its public functions. */
+struct kini_handle kill_handle(struct kill_view *view, const void *of);
 
 /* --- reports (harness_report.c) -------------------------------------------------------------- */
 

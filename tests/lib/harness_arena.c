@@ -10,7 +10,7 @@
 
 /* --- the dead --------------------------------------------------------------------------------- */
 
-static bool lives(const struct kin_arena *arena, uint32_t slot)
+bool kill_lives(const struct kin_arena *arena, uint32_t slot)
 {
     if (slot == 0 || slot >= arena->super->participants_high)
         return false;
@@ -23,7 +23,7 @@ static bool thread_lives(const struct kin_arena *arena, uint32_t index)
     if (index == 0 || index >= arena->super->threads_high)
         return false;
     uint64_t state = arena->threads[index].state;
-    return (state & 1) && lives(arena, KINI_THREAD_SLOT(state));
+    return (state & 1) && kill_lives(arena, KINI_THREAD_SLOT(state));
 }
 
 void kill_check_slot_gone(struct kill_view *view, uint32_t slot)
@@ -60,6 +60,7 @@ static void check_locks(struct kill_view *view)
     struct kini_super_shm *super = view->arena->super;
     check_lock(view, &super->span_lock, "span");
     check_lock(view, &super->object_lock, "object");
+    check_lock(view, &super->hold_lock, "hold");
     for (uint32_t id = 1; id < super->objects_high; id++) {
         uint64_t state = view->arena->objects[id].state;
         if (KINI_OBJECT_STATE(state) != KINI_OBJECT_LIVE ||
@@ -82,7 +83,7 @@ static bool anybody_holds(struct kin_arena *arena, uint32_t id)
     for (uint32_t slot = 1; slot < arena->super->participants_high; slot++) {
         const uint64_t *row =
             kini_at(arena, arena->super->bitmaps_off + (uint64_t)slot * KINI_BITMAP_BYTES);
-        if (lives(arena, slot) && (row[id / 64] >> (id % 64) & 1))
+        if (kill_lives(arena, slot) && (row[id / 64] >> (id % 64) & 1))
             return true;
     }
     return false;
@@ -94,7 +95,7 @@ static void check_objects(struct kill_view *view)
     for (uint32_t id = 1; id < arena->super->objects_high; id++) {
         uint64_t word = arena->objects[id].state;
         uint32_t state = KINI_OBJECT_STATE(word);
-        KILL_CHECK(state != KINI_OBJECT_DYING || lives(arena, KINI_OBJECT_DESTROYER(word)),
+        KILL_CHECK(state != KINI_OBJECT_DYING || kill_lives(arena, KINI_OBJECT_DESTROYER(word)),
                    "object %u is being destroyed by the dead", id);
         KILL_CHECK(state != KINI_OBJECT_LIVE || anybody_holds(arena, id),
                    "object %u is alive, and nobody holds it", id);
@@ -124,12 +125,12 @@ static void check_block(struct kill_view *view, uint64_t off, bool large)
         KILL_CHECK(!large, "a large block in unit %u that nobody owns", unit);
         return;
     case KINI_BLOCK_PRIVATE:
-        KILL_CHECK(lives(arena, slot), "a block in unit %u is private to slot %u, which is dead",
+        KILL_CHECK(kill_lives(arena, slot), "a block in unit %u is private to slot %u, which is dead",
                    unit, slot);
         return;
     case KINI_BLOCK_QUEUED:
         /* of a living peer in the middle of a put it is not in its cell yet */
-        KILL_CHECK(kill_cell_carries(view, off) || (slot != arena->slot && lives(arena, slot)),
+        KILL_CHECK(kill_cell_carries(view, off) || (slot != arena->slot && kill_lives(arena, slot)),
                    "a block in unit %u is queued by slot %u, and no cell carries it", unit, slot);
         return;
     case KINI_BLOCK_OWNED:

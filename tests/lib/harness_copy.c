@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 /* --- the used parts -------------------------------------------------------------------------- */
 
@@ -214,22 +212,13 @@ struct kini_self *kill_self_blank(void)
 
 /* --- death ------------------------------------------------------------------------------------ */
 
-/* A process that has been: no process will have its pid and its identity again. */
-static pid_t gone_pid(void)
-{
-    static pid_t pid;
-    if (pid == 0) {
-        pid = vfork();
-        if (pid == 0)
-            _exit(0);
-        waitpid(pid, NULL, 0);
-    }
-    return pid;
-}
+/* The pid of nobody: no kernel gives out one so large, so it is never used again, as that of a
+ * process that has been would be after 32768 others. */
+#define GONE_PID 0x3fffffffu
 
 static void declare_dead(struct kini_participant_shm *p)
 {
-    kini_store(&p->pid, (uint32_t)gone_pid());
+    kini_store(&p->pid, GONE_PID);
     kini_store(&p->start_ticks, 1);
     if (kini_load(&p->pidfd_inode) != 0)
         kini_store(&p->pidfd_inode, 1);
@@ -260,7 +249,6 @@ void kill_copy_open(struct kill_world *world)
 {
     static struct kin_arena *copy; /* one for all worlds */
     static struct kini_self *self;
-    gone_pid();
     if (copy == NULL) {
         struct kin_arena_opts opts = {.reserve_bytes = KILL_RESERVE, .name = "copy"};
         if (kin_arena_create(&opts, &copy) < 0)
@@ -285,9 +273,9 @@ static struct kin_queue *queue_handle(struct kin_arena *arena, const struct kin_
     if (queue == NULL)
         kill_broken("no memory for a handle");
     memcpy(queue, of, sizeof *queue);
-    queue->arena = arena;
-    queue->epoch = arena->epoch;
-    queue->shm = kini_at(arena, kini_offset(of->arena, of->shm));
+    queue->handle.arena = arena;
+    queue->handle.epoch = arena->epoch;
+    queue->handle.shm = queue->shm = kini_at(arena, kini_offset(of->handle.arena, of->shm));
     return queue;
 }
 

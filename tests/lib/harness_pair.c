@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 struct pairs {
     struct kill_world world;
@@ -17,8 +16,11 @@ struct pairs {
     struct kill_victim first, second;   /* who goes on, and who dies */
     struct kill_image start, row, here; /* the arena at (0,0), (i,0), (i,j) */
     struct kini_self *start_self;
+    struct kill_stops stops[2];  /* where each of them is to stand */
+    uint64_t from[2];            /* the step from which the stops of each are counted */
     struct kill_actor actors[2]; /* of the page, at (i,j) */
     uint64_t *seen;              /* a set of hashes: what was gone through to the end already */
+    uint64_t rows;
     uint64_t again;              /* pairs in which the reaper had to wait for the living */
 };
 
@@ -90,6 +92,12 @@ static bool steps(struct pairs *pairs, struct kill_victim *victim, uint64_t unti
     return victim->steps >= until && !victim->done && !victim->blocked;
 }
 
+/* It has returned, or it sleeps until somebody else does something. */
+static bool has_ended(const struct pairs *pairs, const struct kill_victim *victim)
+{
+    return victim->done || (victim->blocked && (pairs->world.scenario->flags & KILL_SLEEPS));
+}
+
 /* --- one pair --------------------------------------------------------------------------------- */
 
 static void point(struct pairs *pairs, const char *form, bool first_dead, bool second_dead,
@@ -107,7 +115,33 @@ static void point(struct pairs *pairs, const char *form, bool first_dead, bool s
 static bool within(const struct pairs *pairs, uint32_t who, uint64_t at)
 {
     uint32_t last = pairs->world.scenario->last[who];
-    return last == 0 || at <= last;
+    return last == 0 || at <= pairs->from[who] + last;
+}
+
+/* On to where its stops begin. */
+static void begin(struct pairs *pairs, struct kill_victim *victim)
+{
+    struct kill_world *world = &pairs->world;
+    bool (*begins)(struct kill_world *, uint64_t) = world->scenario->begins[victim->who];
+    while (begins != NULL && !victim->done && !victim->blocked &&
+           !begins(world, kill_victim_at(victim)))
+        kill_victim_step(world, victim);
+    if (begins != NULL && victim->done)
+        kill_broken("an operation is over before its stops begin");
+    pairs->from[victim->who] = victim->steps;
+}
+
+/* Each goes on as soon as the other has told it to. */
+static void settle(struct pairs *pairs)
+{
+    struct kill_victim *both[2] = {&pairs->first, &pairs->second};
+    uint64_t steps;
+    do {
+        steps = both[0]->steps + both[1]->steps;
+        for (uint32_t k = 0; k < 2; k++)
+            if (!both[k]->done && !both[k]->ended)
+                kill_victim_finish(&pairs->world, both[k]);
+    } while (both[0]->steps + both[1]->steps != steps);
 }
 
 /* The one that goes on did; the other is dead where it stands, and at each further step. */
@@ -115,17 +149,20 @@ static void dead_at_each(struct pairs *pairs, const struct kill_victim *dead, co
 {
     struct kill_world *world = &pairs->world;
     kill_victim_copy(world, dead, &pairs->second);
-    pairs->second.may_sleep = true;
+    pairs->second.may_sleep = !(world->scenario->flags & KILL_SLEEPS);
     pairs->second.blocked = false;
     world->last.valid = false;
     while (!kill_scenario_hopeless()) {
         point(pairs, form, false, true, false);
-        if (pairs->second.done || !within(pairs, pairs->second.who, pairs->second.steps))
+        if (pairs->second.done || pairs->second.blocked ||
+            !within(pairs, pairs->second.who, pairs->second.steps))
             break;
         kill_victim_step(world, &pairs->second);
     }
     kill_victim_finish(world, &pairs->second);
-    if (pairs->second.done)
+    if (world->scenario->flags & KILL_SLEEPS)
+        settle(pairs);
+    if (has_ended(pairs, &pairs->second))
         point(pairs, "both went on, nobody died", false, false, true);
     kill_victim_end(&pairs->second);
 }
@@ -140,13 +177,17 @@ static void both_then_each(struct pairs *pairs)
     point(pairs, "both are dead", true, true, true);
     kill_victim_copy(world, &pairs->at_i, &pairs->first);
     kill_victim_finish(world, &pairs->first);
-    if (pairs->first.done && !seen_before(pairs)) /* else it waits for a lock of the second */
+    if (has_ended(pairs, &pairs->first) && !seen_before(pairs)) /* else it waits for a lock */
         dead_at_each(pairs, &pairs->at_j, "the first went on, the second is dead");
     kill_victim_end(&pairs->first);
-    if (pairs->at_j.done && !pairs->at_i.done) {
+    if (has_ended(pairs, &pairs->at_j) && !pairs->at_i.done) {
         back_here(pairs);
         pairs->first = pairs->at_j;
+        if (!pairs->at_j.done)
+            kill_victim_copy(world, &pairs->at_j, &pairs->first);
         dead_at_each(pairs, &pairs->at_i, "the second went on, the first is dead");
+        if (!pairs->at_j.done)
+            kill_victim_end(&pairs->first);
     }
 }
 
@@ -209,6 +250,25 @@ static void open_hands(struct pairs *pairs, uint32_t who)
         memset(actor->buffer, 0xff, 16);
 }
 
+/* What the living has claimed is still its own: neither skipped nor to be delivered again. */
+static void check_claim(struct pairs *pairs, const struct kill_victim *living)
+{
+    struct kin_arena *live = pairs->world.live;
+    struct kini_thread_shm *t = thread_of(pairs, living);
+    uint64_t op = t->op, p = t->op_pos & ~KINI_OP_WON;
+    if (op == 0 || !(t->op_pos & KINI_OP_WON))
+        return;
+    struct kini_segment_shm *segment = kini_at(live, KINI_OP_OFFSET(op));
+    uint64_t seq = kini_cell(segment, p)->seq;
+    if ((seq & KINI_POSITION) != p + 1)
+        return; /* not published yet, or released already */
+    bool ours = !(seq & KINI_CELL_BACK) || (seq & KINI_CELL_TAKEN);
+    if (KINI_OP_CODE(op) == KINI_OP_PUT)
+        ours = !(seq & KINI_CELL_SKIP);
+    KILL_CHECK(ours, "the living has claimed position %llu, and the reaper made seq %llx of it",
+               (unsigned long long)p, (unsigned long long)seq);
+}
+
 /* One is dead and is reaped while the other stands; then the other goes on. */
 static void reap_beside(void *arg)
 {
@@ -222,18 +282,15 @@ static void reap_beside(void *arg)
     kill_declare_dead(world->live, slot);
     kini_last_self = world->live_self;
     int r = kini_reap(world->live, slot);
-    for (int i = 0; r == 0 && i < 1000;
-         i++) { /* a look of somebody else's, or the machine is full */
-        usleep(1000);
-        r = kini_reap(world->live, slot);
-    }
     KILL_CHECK(r == 1 || r == -EAGAIN, "the reaper answers %d", r);
     if (r == -EAGAIN)
         check_again(pairs, living, op, position);
-    living->may_sleep = true;
+    if (world->queue != NULL)
+        check_claim(pairs, living);
+    living->may_sleep = !(world->scenario->flags & KILL_SLEEPS);
     living->blocked = false;
     kill_victim_finish(world, living);
-    KILL_CHECK(living->done, "the living one does not come to its end");
+    KILL_CHECK(has_ended(pairs, living), "the living one does not come to its end");
     if (r == -EAGAIN) {
         kini_last_self = world->live_self;
         r = kini_reap(world->live, slot);
@@ -259,6 +316,21 @@ static void reap_then_on(struct pairs *pairs, const struct kill_victim *dead,
 
 /* --- all pairs -------------------------------------------------------------------------------- */
 
+/* With sleepers there is too much to go through all of it evenly. */
+static void find_stops(struct pairs *pairs, const struct kill_victim *victim)
+{
+    struct kill_world *world = &pairs->world;
+    memset(&pairs->stops[victim->who], 0, sizeof pairs->stops[0]);
+    if (!(world->scenario->flags & KILL_SLEEPS))
+        return;
+    stay_here(pairs);
+    kill_stops_find(world, victim, &pairs->stops[victim->who]);
+    if (world->scenario->sparse > 1 && !kill_exhaustive())
+        kill_stops_thin(&pairs->stops[victim->who], victim->who == 0 ? 2 : world->scenario->sparse,
+                        (uint32_t)pairs->rows++);
+    back_here(pairs);
+}
+
 /* The first stands at i: the second goes through its whole operation. */
 static void run_row(struct pairs *pairs, uint32_t stride)
 {
@@ -266,7 +338,9 @@ static void run_row(struct pairs *pairs, uint32_t stride)
     kill_image_take(&pairs->row, world->live);
     reset_actor(pairs, 1);
     kill_victim_copy(world, &pairs->masters[1], &pairs->at_j);
-    uint64_t j = 0;
+    begin(pairs, &pairs->at_j);
+    find_stops(pairs, &pairs->at_j);
+    uint64_t j = pairs->at_j.steps;
     do {
         stay_here(pairs);
         both_then_each(pairs);
@@ -279,7 +353,7 @@ static void run_row(struct pairs *pairs, uint32_t stride)
         back_here(pairs);
         if (pairs->at_j.done || pairs->at_j.blocked || kill_scenario_hopeless())
             break;
-        steps(pairs, &pairs->at_j, j += stride);
+        steps(pairs, &pairs->at_j, j = kill_stops_next(&pairs->stops[1], j, stride));
     } while (within(pairs, 1, j));
     kill_victim_end(&pairs->at_j);
     go_back(pairs, &pairs->row);
@@ -287,21 +361,18 @@ static void run_row(struct pairs *pairs, uint32_t stride)
 
 static void run_all(struct pairs *pairs, uint32_t stride)
 {
-    bool (*begins)(struct kill_world *, uint64_t) = pairs->world.scenario->begins;
     const uint32_t finer = pairs->world.scenario->finer;
     const uint32_t first_stride = finer != 0 && stride >= finer ? stride / finer : stride;
-    uint64_t i;
     reset_actor(pairs, 0);
     kill_victim_copy(&pairs->world, &pairs->masters[0], &pairs->at_i);
-    while (begins != NULL && !pairs->at_i.done &&
-           !begins(&pairs->world, kill_victim_at(&pairs->at_i)))
-        kill_victim_step(&pairs->world, &pairs->at_i);
-    const uint64_t from = i = pairs->at_i.steps;
-    do
+    begin(pairs, &pairs->at_i);
+    find_stops(pairs, &pairs->at_i);
+    uint64_t i = pairs->at_i.steps;
+    do {
         run_row(pairs, stride);
-    while (!kill_scenario_hopeless() && !pairs->at_i.done &&
-           within(pairs, 0, i + first_stride - from) &&
-           (steps(pairs, &pairs->at_i, i += first_stride) || pairs->at_i.done));
+        i = kill_stops_next(&pairs->stops[0], i, first_stride);
+    } while (!kill_scenario_hopeless() && !has_ended(pairs, &pairs->at_i) && within(pairs, 0, i) &&
+             (steps(pairs, &pairs->at_i, i) || has_ended(pairs, &pairs->at_i)));
     kill_victim_end(&pairs->at_i);
 }
 
@@ -337,7 +408,7 @@ void kill_pairs(const struct kill_scenario *scenario)
         return;
     kill_scenario_begin("two at once", scenario->name);
     static struct pairs pairs;
-    pairs.again = 0;
+    pairs.again = pairs.rows = 0;
     for (pairs.world.round = 0; pairs.world.round <= scenario->rounds; pairs.world.round++)
         run_round(&pairs, scenario);
     if (pairs.again > 0)

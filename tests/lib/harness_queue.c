@@ -189,39 +189,6 @@ void kill_check_queues(struct kill_view *view)
     each_queue(view->arena, check_queue, view);
 }
 
-/* --- wait queues ------------------------------------------------------------------------------ */
-
-void kill_check_waitq(struct kill_view *view, struct kini_waitq_shm *queue, const char *which)
-{
-    struct kin_arena *arena = view->arena;
-    uint64_t offset = kini_offset(arena, queue), ticket = 0;
-    uint32_t listed = 0, prev = 0, really = 0;
-    if (KINI_ILOCK_OWNER(queue->lock.word) != 0)
-        return; /* a living peer is changing it */
-    for (uint32_t i = queue->head; i != 0; i = arena->threads[i].wait_next) {
-        struct kini_thread_shm *t = &arena->threads[i];
-        KILL_CHECK(listed++ < KINI_THREADS_MAX, "the list of %s is a ring", which);
-        KILL_CHECK((t->state & 1) && t->wait_queue == offset && t->wait_state == KINI_WAIT_QUEUED,
-                   "thread %u is listed among the %s, but does not wait (state %u)", i, which,
-                   (unsigned)t->wait_state);
-        KILL_CHECK(t->wait_prev == prev, "the list of %s is torn at thread %u", which, i);
-        KILL_CHECK(t->wait_ticket > ticket, "the list of %s is not in the order of arrival", which);
-        ticket = t->wait_ticket;
-        prev = i;
-    }
-    KILL_CHECK(queue->tail == prev, "the list of %s ends at %u, not at %u", which, prev,
-               (unsigned)queue->tail);
-    for (uint32_t i = 1; i < arena->super->threads_high; i++) {
-        struct kini_thread_shm *t = &arena->threads[i];
-        really += (t->state & 1) && t->wait_queue == offset && t->wait_state == KINI_WAIT_QUEUED;
-        KILL_CHECK(!(t->state & 1) || t->wait_queue != offset ||
-                       t->wait_state != KINI_WAIT_CHOSEN || t->park == 1,
-                   "thread %u of the %s was chosen and never woken", i, which);
-    }
-    KILL_CHECK(queue->nwait == listed && listed == really, "%u %s wait, %u are listed, nwait is %u",
-               really, which, listed, (unsigned)queue->nwait);
-}
-
 /* --- messages --------------------------------------------------------------------------------- */
 
 void kill_message_make(unsigned char *buffer, uint32_t bytes, uint32_t number)

@@ -46,6 +46,8 @@ bool kill_exhaustive(void)
 
 bool kill_wanted(const char *scenario)
 {
+    if (all.only != NULL && all.only[0] == '=')
+        return strcmp(scenario, all.only + 1) == 0;
     return all.only == NULL || strstr(scenario, all.only) != NULL;
 }
 
@@ -225,6 +227,7 @@ static void copy_in_large_steps(char **argv)
            "glibc.cpu.x86_rep_movsb_threshold=0x40000000:"
            "glibc.cpu.x86_rep_stosb_threshold=0x40000000",
            1);
+    setenv("LD_BIND_NOW", "1", 1); /* nothing of the linker in the operations */
     char path[4096];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
     if (n <= 0)
@@ -255,7 +258,8 @@ static void need_ptrace(void)
 
 static void usage(const char *program)
 {
-    printf("usage: %s [--exhaustive] [--stride N] [--only SCENARIO] [--fail-fast]\n", program);
+    printf("usage: %s [--exhaustive] [--stride N] [--only PART | --only =SCENARIO] [--fail-fast]\n",
+           program);
     exit(2);
 }
 

@@ -51,6 +51,13 @@ static void soil(struct kin_arena *live)
     kin_block_free(live, block);
 }
 
+static int64_t not_yet(struct kini_self *self, void *unused)
+{
+    (void)self;
+    (void)unused;
+    return -EAGAIN;
+}
+
 void kill_world_open(struct kill_world *world, const struct kill_scenario *scenario)
 {
     uint32_t round = world->round;
@@ -67,6 +74,7 @@ void kill_world_open(struct kill_world *world, const struct kill_scenario *scena
         kill_broken("no arena: %s", kin_error_text());
     world->live_self = kini_enter(world->live);
     soil(world->live);
+    kini_wait_spin(world->live_self, not_yet, NULL); /* counts the processors, once for all victims */
     if (!(scenario->flags & KILL_NO_QUEUE))
         open_queue(world);
     if (scenario->setup != NULL)
@@ -122,6 +130,7 @@ void kill_check_reaped(struct kill_view *view)
     free_of_slots(view, world->dead_slots);
     kill_check_arena(view);
     kill_check_queues(view);
+    kill_sync_check(view);
     if (s->check != NULL)
         s->check(world, view);
     else if (view->queue != NULL)
@@ -129,9 +138,13 @@ void kill_check_reaped(struct kill_view *view)
     if (view->queue != NULL)
         kill_fresh_items(view);
     kill_check_usable(view);
+    kill_sync_use(view);
+    kill_sync_observe(view);
     reap_the_rest(view);
     kill_check_arena(view);
     kill_check_queues(view);
+    kill_sync_check(view);
+    kill_sync_destroy(view);
     if (view->queue != NULL)
         kin_queue_destroy(view->queue);
     kill_check_no_leak(view);
@@ -174,6 +187,7 @@ static void check_copy(void *arg)
     if (world->scenario->observe != NULL)
         world->scenario->observe(world, &view);
     kill_ledger_observe(world, &view);
+    kill_sync_observe(&view);
     reap_dead(&view);
     if (world->reaped)
         kill_check_reaped(&view);
@@ -251,6 +265,7 @@ static void reap_live(void *arg)
     if (world->scenario->observe != NULL)
         world->scenario->observe(world, &view);
     kill_ledger_observe(world, &view);
+    kill_sync_observe(&view);
     bool left = KINI_STATE(world->live->participants[world->dead_slots[0]].state) == KINI_FREE;
     int r = kin_arena_reap(world->live);
     KILL_CHECK(r >= 1 || left, "kin_arena_reap answers %d, although one is dead", r);

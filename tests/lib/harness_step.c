@@ -28,7 +28,8 @@
 /* --- registers -------------------------------------------------------------------------------- */
 
 struct place {
-    uint64_t at, number, first, second; /* program counter; system call and two arguments */
+    uint64_t at, number; /* program counter, system call */
+    uint64_t arguments[4];
 };
 
 static bool read_registers(pid_t pid, struct user_regs_struct *regs)
@@ -50,9 +51,10 @@ static bool read_place(pid_t pid, struct place *place)
     if (!read_registers(pid, &regs))
         return false;
 #if defined(__x86_64__)
-    *place = (struct place){regs.rip, regs.rax, regs.rdi, regs.rsi};
+    *place = (struct place){regs.rip, regs.rax, {regs.rdi, regs.rsi, regs.rdx, regs.r10}};
 #else
-    *place = (struct place){regs.pc, regs.regs[8], regs.regs[0], regs.regs[1]};
+    *place = (struct place){
+        regs.pc, regs.regs[8], {regs.regs[0], regs.regs[1], regs.regs[2], regs.regs[3]}};
 #endif
     return true;
 }
@@ -114,18 +116,32 @@ uint64_t kill_victim_at(const struct kill_victim *victim)
     return read_place(victim->pid, &place) ? place.at : 0;
 }
 
-/* Whether its next instruction would put it to sleep. */
-static bool about_to_sleep(const struct kill_victim *victim)
+/* Whether it waits until a moment long ago (kill_at_once): not at all. The end of a slice is none:
+ * how late it is depends on how slow the harness is. */
+static bool is_over(const struct kill_victim *victim, uint64_t deadline_at)
+{
+    errno = 0;
+    long seconds =
+        deadline_at == 0
+            ? 1
+            : ptrace(PTRACE_PEEKDATA, victim->pid, (void *)(uintptr_t)deadline_at, NULL);
+    return errno == 0 && seconds == 0;
+}
+
+bool kill_victim_would_sleep(const struct kill_victim *victim)
 {
     struct place place;
     if (!read_place(victim->pid, &place))
         kill_broken("the registers of the victim cannot be read");
     if (place.at == 0 || !kill_is_system_call(place.at) || place.number != SYS_futex)
         return false;
-    uint64_t op = place.second & 0x7f;
+    uint64_t op = place.arguments[1] & 0x7f;
     if (op != FUTEX_WAIT && op != FUTEX_WAIT_BITSET)
         return false;
-    return true;
+    /* the arena is where it is in this process */
+    const uint32_t *word = (const void *)(uintptr_t)place.arguments[0];
+    return *(const volatile uint32_t *)word == (uint32_t)place.arguments[2] &&
+           !is_over(victim, place.arguments[3]);
 }
 
 /* --- the child's side ------------------------------------------------------------------------- */
@@ -328,7 +344,7 @@ void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
     write_registers(of->pid, &before);
     *ret_copy = *of;
     ret_copy->pid = original.child;
-    ret_copy->never_sleeps = !(world->scenario->flags & KILL_LOCKS);
+    ret_copy->never_sleeps = !(world->scenario->flags & (KILL_LOCKS | KILL_SLEEPS));
     write_registers(ret_copy->pid, &before);
     be_the_same(world, of->pid, ret_copy->pid);
 }
@@ -340,11 +356,14 @@ void kill_victim_step(struct kill_world *world, struct kill_victim *victim)
     const struct kill_actor *actor = &world->page->actors[victim->who];
     if (victim->done || victim->ended)
         return;
+    if (world->scenario->flags & KILL_NO_QUEUE)
+        kill_sync_calm(world);
     bool asks = actor->phase == KILL_RUNNING && !victim->may_sleep && !victim->never_sleeps;
     victim->blocked = false;
-    if (asks && about_to_sleep(victim)) {
+    if (asks && kill_victim_would_sleep(victim)) {
         victim->sleeps++;
-        if (world->scenario->sleeps == NULL || !world->scenario->sleeps(world, victim->sleeps)) {
+        if (world->parking || world->scenario->sleeps == NULL ||
+            !world->scenario->sleeps(world, victim->sleeps)) {
             victim->blocked = true;
             return;
         }
@@ -358,9 +377,40 @@ void kill_victim_step(struct kill_world *world, struct kill_victim *victim)
         kill_fail("the operation does not end");
 }
 
+/* To the end of its operation, or until it would sleep, system call by system call. */
+static void run_to_sleep(struct kill_world *world, struct kill_victim *victim)
+{
+    victim->blocked = false;
+#if defined(__x86_64__)
+    const struct kill_actor *actor = &world->page->actors[victim->who];
+    victim->blocked = actor->phase == KILL_RUNNING && kill_victim_would_sleep(victim);
+    while (!victim->blocked && !victim->done && !victim->ended && actor->phase == KILL_RUNNING) {
+        struct user_regs_struct regs;
+        int event = 0, signal;
+        if (ptrace(PTRACE_SYSEMU, victim->pid, NULL, NULL) < 0)
+            kill_broken("a victim cannot be continued");
+        if ((signal = wait_stop(victim, &event)) != SIGTRAP)
+            kill_fail("the other one got signal %d instead of finishing", signal);
+        if (!read_registers(victim->pid, &regs))
+            kill_broken("the registers of a victim cannot be read");
+        regs.rip -= 2; /* back before the call */
+        regs.rax = regs.orig_rax;
+        regs.orig_rax = ~0ull;
+        write_registers(victim->pid, &regs);
+        single_step(victim); /* ends the call that was left out; nothing else moves */
+        victim->steps++;
+        kill_victim_step(world, victim);
+    }
+#else
+    (void)world;
+#endif
+}
+
 void kill_victim_finish(struct kill_world *world, struct kill_victim *victim)
 {
-    if (world->scenario->flags & KILL_LOCKS) {
+    if (world->scenario->flags & KILL_SLEEPS)
+        run_to_sleep(world, victim);
+    if (world->scenario->flags & (KILL_LOCKS | KILL_SLEEPS)) {
         while (!victim->done && !victim->blocked && !victim->ended)
             kill_victim_step(world, victim);
         return;

@@ -179,6 +179,20 @@ static enum kini_os_life life_by_proc(const struct kini_os_identity *identity)
     return reused || all_tasks_exiting(identity->pid) ? KINI_OS_DEAD : KINI_OS_ALIVE;
 }
 
+/* No process has that pid any more, but it is in use: by a thread of another process, or by a group
+ * or session whose leader it was (ENOENT; EINVAL before Linux 6.16). A filter of system calls may
+ * answer the same, but then it does of ourselves, too. */
+static enum kini_os_life life_of_taken_pid(const struct kini_os_identity *identity, int answer)
+{
+    int own = kini_os_pidfd_open((int32_t)getpid());
+    if (own == answer)
+        return life_by_proc(identity);
+    if (own < 0)
+        return KINI_OS_CANNOT_ASK;
+    close(own);
+    return KINI_OS_DEAD;
+}
+
 enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity, bool quick)
 {
     uint64_t own = kini_load(&own_namespace);
@@ -193,6 +207,8 @@ enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity,
         return KINI_OS_DEAD;
     if (pidfd == -ENOSYS || pidfd == -EPERM)
         return life_by_proc(identity);
+    if (pidfd == -ENOENT || pidfd == -EINVAL)
+        return life_of_taken_pid(identity, pidfd);
     if (pidfd < 0) /* no descriptor left */
         return KINI_OS_CANNOT_ASK;
     enum kini_os_life life = KINI_OS_ALIVE;

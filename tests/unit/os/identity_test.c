@@ -207,6 +207,52 @@ START_TEST(who_maps_the_file)
 }
 END_TEST
 
+static void *show_number(void *number)
+{
+    kini_store_sc((kini_a32 *)number, (uint32_t)kini_os_tid());
+    kt_sleep_for_ever(NULL);
+    return NULL;
+}
+
+/* Its number is given out again, to a thread of a process that lives on. */
+START_TEST(the_number_of_a_thread_now)
+{
+    pid_t child = start(tell_and_sleep);
+    kt_kill(child);
+    kini_a32 number = 0;
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, show_number, &number), 0);
+    KT_UNTIL(kini_load_sc(&number) != 0);
+    shared->pid = (int32_t)kini_load_sc(&number);
+    shared->start_ticks -= shared->start_ticks != 0; /* it may be as old as the child, in ticks */
+    expect(KINI_OS_DEAD);
+    pthread_cancel(thread);
+    pthread_join(thread, NULL);
+    finish();
+}
+END_TEST
+
+static int lead_a_group(void *unused)
+{
+    KT_CHECK(setpgid(0, 0) == 0);
+    KT_CHECK(kt_fork(kt_sleep_for_ever, NULL) > 0);
+    return tell_and_sleep(unused);
+}
+
+/* Its number stays in use: as that of the group that it led, like every program of a shell. */
+START_TEST(its_group_lives_on)
+{
+    pid_t child = start(lead_a_group);
+    expect(KINI_OS_ALIVE);
+    kt_kill(child);
+    ck_assert_int_eq(kill(-child, 0), 0);
+    expect(KINI_OS_DEAD);
+    kill(-child, SIGKILL);
+    ck_assert_int_gt(waitpid(-child, NULL, 0), 0); /* it came to us */
+    finish();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("os/identity");
@@ -215,6 +261,8 @@ int main(void)
     tcase_add_test(t, with_the_parents_help);
     tcase_add_test(t, running_stopped_zombie_gone);
     tcase_add_test(t, a_number_used_again);
+    tcase_add_test(t, the_number_of_a_thread_now);
+    tcase_add_test(t, its_group_lives_on);
     tcase_add_test(t, another_pid_namespace_is_unknown);
     tcase_add_test(t, alive_while_any_thread_is);
     tcase_add_test(t, exec_keeps_the_identity);

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ * The holder of a lock is killed while another process waits for the lock. */
+#ifndef BENCH_DEATH_RUNS_H
+#define BENCH_DEATH_RUNS_H
+
+#include <stdint.h>
+
+enum death_way {
+    DEATH_KIN,         /* the parent sleeps elsewhere: only the waiter can notice */
+    DEATH_KIN_WATCHED, /* the parent waits for the holder in kin_process_join */
+    DEATH_ROBUST,      /* a robust pthread mutex */
+    DEATH_WAYS,
+};
+
+/* Before anything else: the process that kills, which is in no arena. */
+void death_begin(void);
+void death_end(void);
+
+/* One round: seconds from the kill until the waiter held the lock. */
+double death_round(enum death_way way);
+
+#endif

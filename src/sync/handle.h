@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT
+ * What a process has of an object of this layer: private memory. Every public handle begins with
+ * one. */
+#ifndef KINI_HANDLE_H
+#define KINI_HANDLE_H
+
+#include <errno.h>
+
+#include "arena/arena.h"
+#include "sync/wait.h"
+
+struct kini_handle {
+    struct kin_arena *arena;
+    void *shm;
+    uint32_t type; /* enum kini_object_type; 0: closed */
+    uint32_t epoch;
+    uint32_t id, tag;
+    kini_a64 waiting; /* serial of the process 32 | threads of it that wait here */
+    kini_a32 closed;
+};
+
+/* Make the shared structure (bytes long, zeroed, then given to init) and a handle of handle_bytes
+ * that begins with a struct kini_handle. Killed on the way: nothing is left. */
+int kini_handle_create(struct kin_arena *arena, uint32_t type, const char *name, size_t bytes,
+                       void (*init)(void *shm, const void *arg), const void *arg,
+                       size_t handle_bytes, void *ret_handle);
+
+/* Wake the threads of this process that wait with it, wait until they have gone, give back what the
+ * process holds of the object, drop it and free the handle. */
+void kini_handle_close(struct kini_handle *handle);
+
+/* -ESTALE, -EPROTOTYPE or what kini_enter says: why kini_handle_enter returned NULL. */
+struct kini_self *kini_handle_enter_slow(struct kini_handle *handle, uint32_t type, int *ret_error);
+
+/* The calling thread, if the handle is good and of that type. Every call begins with it. */
+static inline struct kini_self *kini_handle_enter(struct kini_handle *handle, uint32_t type,
+                                                  int *ret_error)
+{
+    struct kini_self *self = kini_enter(handle->arena);
+    /* The epoch last: entering may raise it. */
+    if (kini_likely(self != NULL && handle->type == type && handle->epoch == handle->arena->epoch))
+        return self;
+    return kini_handle_enter_slow(handle, type, ret_error);
+}
+
+/* For calls that only look, and for signal handlers: no thread is needed. */
+int kini_handle_mismatch(const struct kini_handle *handle, uint32_t type);
+static inline int kini_handle_check(const struct kini_handle *handle, uint32_t type)
+{
+    if (kini_likely(handle->type == type && handle->epoch == handle->arena->epoch &&
+                    kini_load(handle->arena->guard) != 0))
+        return 0;
+    return kini_handle_mismatch(handle, type);
+}
+
+/* kini_wait_for, counted, so that kini_handle_close knows of it. attempt must answer -ESTALE once
+ * the handle is closed; then the handle must not be touched any more. */
+int64_t kini_handle_wait(struct kini_self *self, struct kini_handle *handle,
+                         struct kini_waitq_shm *queue, kin_deadline deadline,
+                         kini_attempt_fn attempt, void *arg);
+void kini_handle_begin_wait(struct kini_self *self, struct kini_handle *handle);
+void kini_handle_end_wait(struct kini_self *self, struct kini_handle *handle);
+
+/* Whether the others still count this process among the living. */
+static inline bool kini_is_participant(struct kini_self *self)
+{
+    uint64_t state = kini_load_acq(&self->arena->participants[self->slot].state);
+    return KINI_STATE_GEN(state) == self->arena->generation && KINI_STATE(state) != KINI_FREE &&
+           KINI_STATE(state) != KINI_REAPING;
+}
+
+/* Let somebody go first, but not for longer than a slice: it may have been stopped. key names it
+ * and what it is the first for. True when it has been let for long enough. */
+bool kini_waited_enough(struct kini_self *self, uint64_t key);
+
+static inline int64_t kini_handle_not_yet(const struct kini_handle *handle)
+{
+    return kini_unlikely(kini_load(&handle->closed) != 0) ? -ESTALE : -EAGAIN;
+}
+
+/* The names of an object, of a thread, of its process. */
+struct kin_owner;
+int kini_owner_tell(struct kin_arena *arena, uint64_t owner_word, struct kin_owner *ret_owner);
+
+#endif

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ * Once: a lock word that ends as DONE. */
+#include <kin/once.h>
+
+#include "base/error.h"
+#include "sync/lock_word.h"
+
+struct kin_once {
+    struct kini_handle handle;
+};
+
+static void init(void *shm, const void *unused)
+{
+    (void)unused;
+    kini_lock_init(shm, NULL);
+}
+
+int kin_once_create(struct kin_arena *arena, const struct kin_once_opts *given,
+                    struct kin_once **ret_once)
+{
+    struct kin_once_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0)
+        return r;
+    if (opts.flags != 0)
+        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
+    return kini_handle_create(arena, KINI_OBJECT_ONCE, opts.name, sizeof(struct kini_lock_shm),
+                              init, NULL, sizeof(struct kin_once), ret_once);
+}
+
+void kin_once_destroy(struct kin_once *once)
+{
+    kini_handle_close((struct kini_handle *)once);
+}
+
+static int run(struct kini_self *self, struct kin_once *once, int (*fn)(void *), void *arg)
+{
+    struct kini_lock_shm *shm = once->handle.shm;
+    struct kin_arena *arena = once->handle.arena;
+    self->rlocks++;
+    int r = fn(arg);
+    if (kini_enter(arena) != self)
+        return kini_fail(-ECHILD, "a child that the function forked returned from it");
+    self->rlocks--;
+    if (r < 0) {
+        kini_lock_release(self, shm);
+        return r;
+    }
+    kini_store_sc(&shm->word, KINI_WORD_DONE);
+    kini_waitq_nudge(self->arena, &shm->waiters, UINT32_MAX);
+    return 0;
+}
+
+int kin_once_run(struct kin_once *once, int (*fn)(void *arg), void *arg, kin_deadline deadline)
+{
+    int r;
+    struct kini_self *self = kini_handle_enter(&once->handle, KINI_OBJECT_ONCE, &r);
+    if (kini_unlikely(self == NULL))
+        return r;
+    struct kini_lock_shm *shm = once->handle.shm;
+    if (kini_likely(kini_load_acq(&shm->word) == KINI_WORD_DONE))
+        return 0;
+    if (fn == NULL)
+        return kini_fail(-EINVAL, "no function to run");
+    if (kini_load(&shm->word) == self->owner_word)
+        return kini_fail(-EDEADLK, "the function that is run once calls itself");
+    kini_handle_begin_wait(self, &once->handle);
+    r = kini_lock_acquire(self, &once->handle, deadline, true);
+    r = r == -EALREADY ? 0 : r < 0 ? r : run(self, once, fn, arg);
+    if (r != -ECHILD)
+        kini_handle_end_wait(self, &once->handle);
+    return r;
+}
+
+int kin_once_done(struct kin_once *once)
+{
+    int r = kini_handle_check(&once->handle, KINI_OBJECT_ONCE);
+    struct kini_lock_shm *shm = once->handle.shm;
+    return r < 0 ? r : kini_load_acq(&shm->word) == KINI_WORD_DONE;
+}
+
+int64_t kin_once_abandoned(struct kin_once *once)
+{
+    int r = kini_handle_check(&once->handle, KINI_OBJECT_ONCE);
+    if (r < 0)
+        return r;
+    return kini_lock_abandoned_count(once->handle.shm);
+}

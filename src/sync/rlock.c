@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT
+ * The rlock: a lock word, and how often its holder acquired it. The owner is the thread with its
+ * generation, so neither a forked child nor a thread that comes later in the same record takes
+ * itself for it. */
+#include "sync/rlock.h"
+
+#include <kin/lock.h>
+
+#include "base/error.h"
+
+#define DEPTH_MAX 0x7fffffffu
+
+struct kin_rlock {
+    struct kini_handle handle;
+};
+
+int kin_rlock_create(struct kin_arena *arena, const struct kin_lock_opts *given,
+                     struct kin_rlock **ret_rlock)
+{
+    struct kin_lock_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0)
+        return r;
+    if (opts.on_abandoned > KIN_REFUSE_ONCE)
+        return kini_fail(-EINVAL, "on_abandoned is %u; there are 0 and 1", opts.on_abandoned);
+    return kini_handle_create(arena, KINI_OBJECT_RLOCK, opts.name, sizeof(struct kini_lock_shm),
+                              kini_lock_init, &opts, sizeof(struct kin_rlock), ret_rlock);
+}
+
+void kin_rlock_destroy(struct kin_rlock *rlock)
+{
+    kini_handle_close((struct kini_handle *)rlock);
+}
+
+int kini_rlock_acquire(struct kini_self *self, struct kini_handle *handle, kin_deadline deadline,
+                       bool wait)
+{
+    struct kini_lock_shm *shm = handle->shm;
+    if (kini_rlock_is_mine(self, shm)) {
+        uint32_t depth = kini_load(&shm->depth);
+        if (depth == DEPTH_MAX)
+            return kini_fail(-EOVERFLOW, "the rlock was acquired %u times", depth);
+        kini_store(&shm->depth, depth + 1);
+        return 0;
+    }
+    uint64_t expected = 0;
+    int r = 0;
+    if (kini_likely(kini_cas(&shm->word, &expected, self->owner_word)))
+        kini_store(&shm->depth, 1);
+    else
+        r = kini_lock_acquire_slow(self, handle, deadline, wait);
+    self->rlocks += r >= 0;
+    return r;
+}
+
+int kini_rlock_release(struct kini_self *self, struct kini_lock_shm *shm)
+{
+    if (kini_unlikely(!kini_rlock_is_mine(self, shm)))
+        return kini_word_is_held(kini_load_acq(&shm->word))
+                   ? kini_fail(-EACCES, "another thread holds the rlock")
+                   : kini_fail(-EPERM, "nobody holds the rlock");
+    uint32_t depth = kini_load(&shm->depth) - 1;
+    kini_store(&shm->depth, depth);
+    if (depth > 0)
+        return 0;
+    self->rlocks--;
+    return kini_lock_release(self, shm);
+}
+
+static inline int acquire(struct kin_rlock *rlock, kin_deadline deadline, bool wait)
+{
+    int r;
+    struct kini_self *self = kini_handle_enter(&rlock->handle, KINI_OBJECT_RLOCK, &r);
+    if (kini_unlikely(self == NULL))
+        return r;
+    return kini_rlock_acquire(self, &rlock->handle, deadline, wait);
+}
+
+int kin_rlock_acquire(struct kin_rlock *rlock, kin_deadline deadline)
+{
+    return acquire(rlock, deadline, true);
+}
+
+int kin_rlock_try_acquire(struct kin_rlock *rlock)
+{
+    return acquire(rlock, KIN_NOW, false);
+}
+
+int kin_rlock_release(struct kin_rlock *rlock)
+{
+    int r;
+    struct kini_self *self = kini_handle_enter(&rlock->handle, KINI_OBJECT_RLOCK, &r);
+    if (kini_unlikely(self == NULL))
+        return r;
+    return kini_rlock_release(self, rlock->handle.shm);
+}
+
+/* --- questions ------------------------------------------------------------------------------ */
+
+int kin_rlock_locked(struct kin_rlock *rlock)
+{
+    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
+    struct kini_lock_shm *shm = rlock->handle.shm;
+    return r < 0 ? r : kini_word_is_held(kini_load_acq(&shm->word));
+}
+
+int kin_rlock_owner(struct kin_rlock *rlock, struct kin_owner *ret_owner)
+{
+    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
+    if (r < 0)
+        return r;
+    uint64_t word = kini_load_acq(&((struct kini_lock_shm *)rlock->handle.shm)->word);
+    if (!kini_word_is_held(word))
+        return kini_fail(-ENOENT, "nobody holds the rlock");
+    return kini_owner_tell(rlock->handle.arena, word, ret_owner);
+}
+
+int64_t kin_rlock_depth(struct kin_rlock *rlock)
+{
+    int r;
+    struct kini_self *self = kini_handle_enter(&rlock->handle, KINI_OBJECT_RLOCK, &r);
+    if (self == NULL)
+        return r;
+    struct kini_lock_shm *shm = rlock->handle.shm;
+    return kini_rlock_is_mine(self, shm) ? (int64_t)kini_load(&shm->depth) : 0;
+}
+
+int kin_rlock_waiting(struct kin_rlock *rlock)
+{
+    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
+    struct kini_lock_shm *shm = rlock->handle.shm;
+    return r < 0 ? r : (int)kini_load_acq(&shm->waiters.nwait);
+}
+
+int64_t kin_rlock_abandoned(struct kin_rlock *rlock)
+{
+    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
+    if (r < 0)
+        return r;
+    return kini_lock_abandoned_count(rlock->handle.shm);
+}
