@@ -464,7 +464,10 @@ bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
     bool last = deadline <= slice;
     int r = 0;
     /* A wake since the last look counts; one that was meant for an earlier wait does no harm. */
-    if (kini_swap_sc(&me->park, KINI_PARK_ASLEEP) != KINI_PARK_WOKEN &&
+    /* Not an exchange: a mark must stay until the look that answers it, or the next waker marks us
+     * a second time for what are two wakes. */
+    uint32_t awake = KINI_PARK_AWAKE;
+    if (kini_cas_sc(&me->park, &awake, KINI_PARK_ASLEEP) &&
         kini_load_sc(&me->wait_state) != KINI_WAIT_CHOSEN)
         r = kini_os_futex_wait(&me->park, KINI_PARK_ASLEEP, last ? deadline : slice);
     kini_swap_sc(&me->park, KINI_PARK_AWAKE); /* before the look that answers the wake */

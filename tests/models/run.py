@@ -63,6 +63,7 @@ PLANTED = [
     ("waitq_choose", CHOOSE, "KEPT_TOKEN"),
     ("waitq_choose", CHOOSE, "NO_PASS_ON"),
     ("waitq_choose", CHOOSE, "NWAIT_FROM_0"),
+    ("waitq_choose", "WAITERS=2 NOTIFY=2 DEATHS=1", "NWAIT_FIRST"),
     ("lock", LOCK, "NO_FENCE"),
     ("lock", LOCK, "NO_SECOND_LOOK"),
     ("lock", LOCK, "NO_STALE"),
@@ -135,8 +136,6 @@ def main():
     jobs += [(m, s, p, SECONDS, MEGABYTES) for m, s, p in PLANTED]
     if options.full:
         jobs += [(m, s, "", FULL_SECONDS, FULL_MEGABYTES) for m, s in FULL]
-        jobs.append(("waitq_choose", "WAITERS=3 NOTIFY=2 DEATHS=2", "NWAIT_FIRST", FULL_SECONDS,
-                     FULL_MEGABYTES))
     jobs = [job for job in jobs if options.only in " ".join(job[:3])]
     bad = 0
     with tempfile.TemporaryDirectory(prefix="kin-models-") as scratch:

@@ -16,7 +16,7 @@
  * was chosen sleeps on; nobody hangs anywhere else.
  *
  * Planted errors: NO_WAKE_TARGET, NO_TOKEN, PASSED_ON_TWICE, KEPT_TOKEN, NO_PASS_ON, NWAIT_FROM_0,
- * NWAIT_FIRST (needs two deaths)
+ * NWAIT_FIRST (needs NOTIFY=2)
  */
 #ifndef WAITERS
 #define WAITERS 2
