@@ -90,12 +90,12 @@ static void nudge_in_records(struct kin_arena *arena, struct kini_waitq_shm *que
         count -= nudge(arena, queue, index);
 }
 
-/* Where the order does not matter. */
-static void nudge_each(struct kin_arena *arena, struct kini_waitq_shm *queue)
+/* Where the order does not matter: all that wait since before the ticket. */
+static void nudge_each(struct kin_arena *arena, struct kini_waitq_shm *queue, uint64_t last)
 {
     uint32_t high = kini_load_acq(&arena->super->threads_high);
     for (uint32_t i = 1; i < high; i++)
-        if (kini_waitq_has(arena, queue, i))
+        if (kini_waitq_has(arena, queue, i) && kini_load(&arena->threads[i].wait_ticket) <= last)
             mark(&arena->threads[i]);
 }
 
@@ -108,6 +108,8 @@ static bool unchanged(struct kini_waitq_shm *queue, uint32_t version)
 
 void kini_waitq_nudge_slow(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t count)
 {
+    /* Who enters later has seen the change by itself: to wake it again would only cost time. */
+    uint64_t last = kini_load(&arena->super->wait_tickets);
     nudge_any(arena, queue);
     uint32_t version = kini_load_acq(&queue->version), index = kini_load_acq(&queue->head);
     for (uint32_t steps = 0; steps < KINI_THREADS_MAX && count > 0; steps++) {
@@ -119,7 +121,7 @@ void kini_waitq_nudge_slow(struct kin_arena *arena, struct kini_waitq_shm *queue
     if (count == 0 || (index == 0 && unchanged(queue, version)))
         return;
     if (count >= KINI_THREADS_MAX)
-        nudge_each(arena, queue);
+        nudge_each(arena, queue, last);
     else
         nudge_in_records(arena, queue, count);
 }

@@ -143,7 +143,10 @@ static void observe_victim(struct kill_world *world, struct kill_view *view)
 {
     struct kill_condition_shm *shm = kill_shm(view, condition);
     uint32_t index = kill_thread_of(view, world->dead_slots[0]);
-    world->value[HAS] = index != 0 && kill_is_notified(view, &shm->waiters, index);
+    struct kini_thread_shm *t = &view->arena->threads[index];
+    bool moved = world->value[NOTIFIED] && t->wait_state == KINI_WAIT_QUEUED &&
+                 t->wait_queue != kini_offset(view->arena, &shm->waiters);
+    world->value[HAS] = index != 0 && (moved || kill_is_notified(view, &shm->waiters, index));
     world->value[HAD] |= world->value[HAS];
 }
 
@@ -185,8 +188,11 @@ static void check_notified(struct kill_world *world, struct kill_view *view)
     check_result(world);
     uint32_t chosen = count_notified(view);
     uint32_t most = world->scenario->operate[0] == op_notify ? 1 : 2;
+    struct kill_condition_shm *shm = kill_shm(view, condition);
+    uint32_t waiting = kill_queued(view, &shm->waiters);
     KILL_CHECK(chosen <= most && (chosen == most || !world->done[0]),
                "%u were notified, %u should be", chosen, most);
+    KILL_CHECK(waiting + chosen >= 2, "two waited; %u do, and %u were notified", waiting, chosen);
 }
 
 static void check_nobody_notified(struct kill_world *world, struct kill_view *view)
@@ -296,7 +302,8 @@ static void check_broken(struct kill_world *world, struct kill_view *view)
     KILL_CHECK(!broken || world->value[WAS_MEMBER] || aborts, "nobody died here, and it is broken");
     KILL_CHECK(world->value[WAS_MEMBER] || world->value[ARRIVED] <= waiting || broken ||
                    world->done[0],
-               "%llu arrived, one of them is dead and no member", (unsigned long long)world->value[ARRIVED]);
+               "%llu arrived, one of them is dead and no member",
+               (unsigned long long)world->value[ARRIVED]);
 }
 
 /* --- scenarios -------------------------------------------------------------------------------- */

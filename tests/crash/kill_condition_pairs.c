@@ -85,7 +85,7 @@ static int64_t wait_once(kin_deadline deadline)
         return r;
     int waited = kin_condition_wait(condition, deadline);
     r = kin_condition_release(condition);
-    return r < 0                   ? r
+    return r < 0                     ? r
            : waited == -ETIMEDOUT    ? 0
            : waited == KIN_ABANDONED ? 2
            : waited < 0              ? waited

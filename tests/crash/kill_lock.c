@@ -216,7 +216,8 @@ static void check_told_once(struct kill_world *world, struct kill_view *view)
 {
     struct kini_handle copy = kill_handle(view, lock);
     struct kini_lock_shm *shm = copy.shm;
-    int64_t deaths = kin_lock_abandoned((struct kin_lock *)&copy), r = world->page->actors[0].result;
+    int64_t deaths = kin_lock_abandoned((struct kin_lock *)&copy),
+            r = world->page->actors[0].result;
     bool refuse = shm->on_abandoned == KIN_REFUSE_ONCE;
     KILL_CHECK(deaths >= 1, "the lock was abandoned, and says %lld times", (long long)deaths);
     if (world->done[0]) {

@@ -174,7 +174,8 @@ static void warm_take(struct kill_world *world, uint32_t who)
 {
     if (kini_enter(world->live) == NULL)
         _Exit(3);
-    if (who == 0 && (kin_lock_acquire(lock, KIN_NOW) < 0 || kin_semaphore_try_acquire(semaphore) < 0))
+    if (who == 0 &&
+        (kin_lock_acquire(lock, KIN_NOW) < 0 || kin_semaphore_try_acquire(semaphore) < 0))
         _Exit(4);
 }
 

@@ -122,7 +122,8 @@ static void warm_entries_second_holds(struct kill_world *world, uint32_t who)
         _Exit(3);
     if (who == WAITER)
         return;
-    if (who == 0 && (kin_semaphore_try_acquire(semaphore) < 0 || kin_semaphore_release(semaphore) < 0))
+    if (who == 0 &&
+        (kin_semaphore_try_acquire(semaphore) < 0 || kin_semaphore_release(semaphore) < 0))
         _Exit(4);
     if (who == 1 && kin_semaphore_try_acquire(semaphore) < 0)
         _Exit(4);

@@ -18,11 +18,11 @@
 #include "chan/ring.h"
 #include "sync/wait.h"
 
-#define KILL_RESERVE    (64ull << 20)
-#define KILL_ACTORS     4u
-#define KILL_ITEMS_MOST 4096u
-#define KILL_BUFFER     65536u
-#define KILL_NO_ITEM    UINT32_MAX
+#define KILL_RESERVE      (64ull << 20)
+#define KILL_ACTORS       4u
+#define KILL_ITEMS_MOST   4096u
+#define KILL_BUFFER       65536u
+#define KILL_NO_ITEM      UINT32_MAX
 #define KILL_OBJECTS_MOST 16u
 
 struct kill_world;
@@ -137,7 +137,7 @@ struct kill_world {
     bool reaped;                      /* it was not given */
     bool parking;                     /* a peer is on its way to sleep, and is to stay there */
     uint32_t round;
-    uint64_t value[8]; /* of the scenario */
+    uint64_t value[8];                  /* of the scenario */
     uint64_t before[KILL_OBJECTS_MOST]; /* first words of the objects, before the repair */
 };
 
@@ -193,7 +193,8 @@ bool kill_is_system_call(uint64_t at); /* whether such an instruction is there *
 uint64_t kill_victim_hash(const struct kill_victim *victim); /* of its registers */
 uint32_t kill_slot_of(const struct kin_arena *arena, pid_t pid);
 
-/* --- stops (harness_stops.c) ------------------------------------------------------------------- */
+/* --- stops (harness_stops.c) -------------------------------------------------------------------
+ */
 
 #define KILL_STOPS_MOST 8192u
 
@@ -246,7 +247,8 @@ void kill_ledger_check(struct kill_world *world, struct kill_view *view);
 void kill_fresh_items(struct kill_view *view);
 void kill_put_number(struct kin_queue *queue, uint32_t bytes, uint32_t number);
 
-/* --- synchronisation objects (harness_sync.c, harness_use.c) ----------------------------------- */
+/* --- synchronisation objects (harness_sync.c, harness_use.c) -----------------------------------
+ */
 
 void kill_check_waitq(struct kill_view *view, struct kini_waitq_shm *queue, const char *which);
 /* Nobody looks after the dead but the harness, and everybody is as patient as the scenario says:
@@ -266,7 +268,8 @@ bool kill_nobody_died(const struct kill_world *world);
 /* The threads that are in the queue, and those of them that nobody has told to look. */
 uint32_t kill_queued(struct kill_view *view, struct kini_waitq_shm *queue);
 uint32_t kill_untold(struct kill_view *view, struct kini_waitq_shm *queue);
-/* Whether the thread has been notified in that queue, and did not use it yet; how many have been. */
+/* Whether the thread has been notified in that queue, and did not use it yet; how many have been.
+ */
 bool kill_is_notified(struct kill_view *view, struct kini_waitq_shm *queue, uint32_t index);
 uint32_t kill_notified(struct kill_view *view, struct kini_waitq_shm *queue);
 uint32_t kill_thread_of(struct kill_view *view, uint32_t slot); /* 0: none */

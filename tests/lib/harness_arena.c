@@ -125,8 +125,8 @@ static void check_block(struct kill_view *view, uint64_t off, bool large)
         KILL_CHECK(!large, "a large block in unit %u that nobody owns", unit);
         return;
     case KINI_BLOCK_PRIVATE:
-        KILL_CHECK(kill_lives(arena, slot), "a block in unit %u is private to slot %u, which is dead",
-                   unit, slot);
+        KILL_CHECK(kill_lives(arena, slot),
+                   "a block in unit %u is private to slot %u, which is dead", unit, slot);
         return;
     case KINI_BLOCK_QUEUED:
         /* of a living peer in the middle of a put it is not in its cell yet */

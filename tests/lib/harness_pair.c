@@ -21,7 +21,7 @@ struct pairs {
     struct kill_actor actors[2]; /* of the page, at (i,j) */
     uint64_t *seen;              /* a set of hashes: what was gone through to the end already */
     uint64_t rows;
-    uint64_t again;              /* pairs in which the reaper had to wait for the living */
+    uint64_t again; /* pairs in which the reaper had to wait for the living */
 };
 
 #define SEEN_ROOM (1u << 18)

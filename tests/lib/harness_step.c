@@ -121,10 +121,9 @@ uint64_t kill_victim_at(const struct kill_victim *victim)
 static bool is_over(const struct kill_victim *victim, uint64_t deadline_at)
 {
     errno = 0;
-    long seconds =
-        deadline_at == 0
-            ? 1
-            : ptrace(PTRACE_PEEKDATA, victim->pid, (void *)(uintptr_t)deadline_at, NULL);
+    long seconds = deadline_at == 0
+                       ? 1
+                       : ptrace(PTRACE_PEEKDATA, victim->pid, (void *)(uintptr_t)deadline_at, NULL);
     return errno == 0 && seconds == 0;
 }
 
@@ -310,7 +309,8 @@ static uint64_t peek(pid_t pid, uint64_t address)
 
 /* The guard page reads 0 in a child that no handler saw. This one is to be the same participant,
  * and no child of a vfork: its cookie names its pid. */
-static void be_the_same(struct kill_world *world, pid_t original, pid_t clone)
+static void be_the_same(struct kill_world *world, pid_t original, pid_t clone,
+                        struct user_regs_struct *regs)
 {
     const uint64_t guard_at = (uint64_t)(uintptr_t)world->live->guard;
     uint64_t guard = peek(original, guard_at);
@@ -318,11 +318,19 @@ static void be_the_same(struct kill_world *world, pid_t original, pid_t clone)
     if (guard == 0)
         return; /* it is about to join */
     uint64_t cookie_at = self + offsetof(struct kini_self, cookie);
+    const uint64_t old = guard;
     if (self != 0 && peek(original, cookie_at) == guard) {
         guard = (uint64_t)clone << 32 | 0xffffu;
         poke(clone, cookie_at, guard);
     }
     poke(clone, guard_at, guard);
+    /* it may have loaded one of them, and be about to compare the two */
+    for (size_t i = 0; i < sizeof *regs / sizeof(uint64_t); i++) {
+        uint64_t word;
+        memcpy(&word, (char *)regs + i * sizeof word, sizeof word);
+        word = word == old ? guard : word == old >> 32 ? guard >> 32 : word;
+        memcpy((char *)regs + i * sizeof word, &word, sizeof word);
+    }
 }
 
 void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
@@ -345,8 +353,8 @@ void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
     *ret_copy = *of;
     ret_copy->pid = original.child;
     ret_copy->never_sleeps = !(world->scenario->flags & (KILL_LOCKS | KILL_SLEEPS));
+    be_the_same(world, of->pid, ret_copy->pid, &before);
     write_registers(ret_copy->pid, &before);
-    be_the_same(world, of->pid, ret_copy->pid);
 }
 
 /* --- steps ------------------------------------------------------------------------------------ */

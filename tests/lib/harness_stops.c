@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Where it pays to stop an operation so that another one may come in between: before each step that
- * changes the arena, as all that it has read so far may be old by then; and now and then elsewhere. */
+ * changes the arena, as all that it has read so far may be old by then; and now and then elsewhere.
+ */
 #include "harness.h"
 
 #include <string.h>

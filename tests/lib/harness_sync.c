@@ -270,7 +270,8 @@ static void check_semaphore(struct kill_view *view, uint32_t id, struct kill_sem
 static void check_rwlock(struct kill_view *view, uint32_t id, struct kill_rwlock_shm *shm)
 {
     struct kin_arena *arena = view->arena;
-    uint32_t value = KINI_COUNTED_VALUE(shm->word), before = KINI_COUNTED_VALUE(view->world->before[id]);
+    uint32_t value = KINI_COUNTED_VALUE(shm->word),
+             before = KINI_COUNTED_VALUE(view->world->before[id]);
     int64_t held = kill_held(view, tag_of(view, id), &shm->word);
     kill_check_waitq(view, &shm->readers, "readers");
     kill_check_waitq(view, &shm->writers, "writers");
@@ -337,8 +338,9 @@ static void check_free_record(struct kini_thread_shm *t, uint32_t index)
                    t->wait_token == 0,
                "thread record %u of the dead still waits: state %u, token %llx", index,
                (unsigned)t->wait_state, (unsigned long long)t->wait_token);
-    KILL_CHECK(t->op == 0, "thread record %u of the dead is still at operation %llx", index,
-               (unsigned long long)t->op);
+    KILL_CHECK(t->op == 0 && t->hold_thread == 0,
+               "thread record %u of the dead is still at operation %llx, for thread %u", index,
+               (unsigned long long)t->op, (unsigned)t->hold_thread);
     for (uint32_t e = 0; e < KINI_HOLDS; e++)
         KILL_CHECK((uint32_t)t->holds[e] == 0, "thread record %u of the dead still holds %llx",
                    index, (unsigned long long)t->holds[e]);
