@@ -69,6 +69,7 @@ struct kin_arena {
     pthread_mutex_t mutex; /* private: selves, fork, children. Outermost of all locks */
     struct kini_self *selves;
     uint32_t epoch;      /* raised when we joined behind a fork that no handler saw */
+    kini_a32 looks;      /* of this process after the dead */
     kini_a32 orphans;    /* hint: records of ended threads that hold something */
     uint32_t child_slot; /* between the prepare and parent/child handlers of a fork */
     int child_token;

@@ -128,13 +128,26 @@ int kini_reap(struct kin_arena *arena, uint32_t slot)
     return r;
 }
 
+/* One question to the kernel: whoever holds its token lives, unless somebody else has a copy of it,
+ * which the other facts tell. So they are asked for every few looks. */
+#define LOOKS_BY_TOKEN 8u
+
+static bool holds_token(struct kin_arena *arena, uint32_t slot)
+{
+    return kini_os_byte_locked(arena->token_fd, slot) > 0;
+}
+
 int kini_reap_all(struct kin_arena *arena, bool quick)
 {
     int count = 0;
     uint32_t high = kini_load_acq(&arena->super->participants_high);
+    bool by_token = quick && kini_add(&arena->looks, 1) % LOOKS_BY_TOKEN != 0 &&
+                    kini_arena_has(arena, arena->token_fd);
     for (uint32_t slot = 1; slot < high; slot++) {
         uint32_t state = KINI_STATE(kini_load_acq(&arena->participants[slot].state));
         if (state == KINI_FREE || slot == arena->slot)
+            continue;
+        if (by_token && state != KINI_REAPING && holds_token(arena, slot))
             continue;
         if (state == KINI_REAPING || kini_participant_life(arena, slot, quick) == KINI_OS_DEAD)
             count += kini_reap(arena, slot) == 1;

@@ -5,9 +5,9 @@
  * their number and the cost stays below a thousandth of a core. */
 #include "sync/watch.h"
 
-#define LOOK_MS      35
+#define LOOK_MS      40
 #define LOOK_US_EACH 1500
-#define REST_MS      500
+#define REST_MS      1000
 #define OVERDUE_MS   100
 
 static uint64_t claim(uint32_t index, uint64_t until_ms)

@@ -375,6 +375,9 @@ void kill_victim_step(struct kill_world *world, struct kill_victim *victim)
             victim->blocked = true;
             return;
         }
+        /* that did not wake it: this is a state of its own, and it is asked for the next one */
+        if (victim->sleeps < 3 && kill_victim_would_sleep(victim))
+            return;
     }
     do
         single_step(victim);
