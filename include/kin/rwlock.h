@@ -2,8 +2,8 @@
  * rwlock: many readers or one writer. Neither starves: readers that come while a writer waits let
  * it go first, and readers that waited during a write go before the next writer.
  *
- * When a holder dies or leaves the arena, what it held is released. After a writer died the next to
- * acquire, reader or writer, is told by KIN_ABANDONED. */
+ * When a holder dies, ends as a thread or leaves the arena, what it held is released. After a
+ * writer died the next to acquire, reader or writer, is told by KIN_ABANDONED. */
 #ifndef KIN_RWLOCK_H
 #define KIN_RWLOCK_H
 

@@ -116,7 +116,8 @@ struct kin_deadlock {
 };
 
 /* Find the deadlocks: cycles of threads of which each waits for a lock or rlock that the next one
- * holds. Exact: a cycle is reported only if none of its threads did anything between two looks, a
+ * holds; also one thread that waits for a lock it holds itself, and waits that have a deadline.
+ * Exact: a cycle is reported only if none of its threads did anything between two looks, a
  * millisecond apart. Fills at most max and returns how many there are.
  * Does not block otherwise. Safety: any thread | any process. */
 KIN_API int kin_deadlocks(struct kin_arena *arena, struct kin_deadlock *ret_deadlocks,

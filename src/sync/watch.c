@@ -8,6 +8,7 @@
 #define LOOK_MS      40
 #define LOOK_US_EACH 1500
 #define REST_MS      1000
+#define REST_MS_EACH 20 /* so that all together do not wake the more often the more they are */
 #define OVERDUE_MS   100
 
 static uint64_t claim(uint32_t index, uint64_t until_ms)
@@ -27,8 +28,10 @@ kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns)
         if (kini_cas(&super->watcher, &seen, claim(self->index, now_ms + slice_ms)))
             return (int64_t)(now_ms + slice_ms) * 1000000;
     }
+    uint32_t others = kini_load(&super->participants_high);
     /* a little apart from one another */
-    return now_ns + (REST_MS + (int64_t)(self->index % 32) * 3) * 1000000;
+    return now_ns +
+           (REST_MS + REST_MS_EACH * (int64_t)others + (int64_t)(self->index % 32) * 3) * 1000000;
 }
 
 /* The kernel ends a daemon with its parent, unless somebody holds the parent's life line who should
