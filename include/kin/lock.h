@@ -9,8 +9,8 @@
  * told: KIN_ABANDONED instead of 0. It holds the lock then; what the lock guards may be half done.
  * A lock stays held when only the thread that acquired it ends; an rlock counts as abandoned then.
  *
- * Nobody starves: whoever comes when the lock is free may have it, but once a millisecond it goes
- * to the one that waits longest, if that has waited for a millisecond. */
+ * Nobody starves: whoever comes when the lock is free may have it, but every few milliseconds it is
+ * kept for the one that waits longest. */
 #ifndef KIN_LOCK_H
 #define KIN_LOCK_H
 

@@ -44,7 +44,7 @@ struct kini_self {
     uint64_t first_key;   /* whom we let go first, and since when: sync/handle.h */
     int64_t first_since_ns;
     uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
-    uint32_t probing;                 /* the last long spin brought something: try again */
+    uint32_t probing;                 /* long spins to go: see sync/wait.c */
     struct kini_self *next;           /* of this thread */
     struct kini_self *next_in_arena;  /* of this arena, under its mutex */
     struct kini_class_cache *classes; /* KINI_CLASSES of them, made at the first allocation */

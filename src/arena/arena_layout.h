@@ -160,7 +160,9 @@ struct kini_thread_shm {
     kini_a64 wait_since_ns;
     kini_a32 wait_next, wait_prev; /* thread indexes; rebuilt from state and ticket */
     kini_a64 woken_ns;             /* hint. W: who woke it */
-    uint64_t wait_reserved[10];
+    kini_a32 woken_cpu;            /* hint: its processor + 1 */
+    uint32_t wait_reserved1;
+    uint64_t wait_reserved[9];
     /* lines 6-7: counters. W: the thread; R: observers, who sum */
     kini_a64 puts, gets, waits, wakes;
     uint64_t count_reserved[12];

@@ -100,6 +100,8 @@ void kini_os_close(int fd);
 int kini_os_duplicate(int fd); /* close-on-exec */
 /* How many processors the calling process may use (affinity), at least 1. */
 uint32_t kini_os_cpu_count(void);
+/* The processor that the calling thread runs on at the moment. Async-signal-safe. */
+uint32_t kini_os_cpu(void);
 /* The "life line": a pipe that nobody writes to. The parent keeps *ret_keep; children that close
  * their copy of it notice when the last holder is gone. Both ends close-on-exec. */
 int kini_os_lifeline_create(int *ret_keep, int *ret_watch);

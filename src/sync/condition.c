@@ -194,7 +194,7 @@ static int64_t is_told(struct kini_self *self, void *arg)
 static int sleep_until_told(struct kini_self *self, struct kini_handle *handle,
                             kin_deadline deadline)
 {
-    int64_t r = kini_wait_spin(self, is_told, handle);
+    int64_t r = kini_wait_spin(self, is_told, handle, true);
     self->idle_slices = 0;
     bool timed_out = false;
     while (r == -EAGAIN && !timed_out) {

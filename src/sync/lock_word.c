@@ -4,7 +4,7 @@
 
 #include <kin/wait.h>
 
-#define STARVING_NS 1000000
+#define STARVING_NS 4000000
 
 void kini_lock_init(void *memory, const void *opts)
 {

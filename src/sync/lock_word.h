@@ -9,7 +9,7 @@
  *   owner           held: generation 29 | participant slot 16 | thread index 16, above them 0. The
  *                   claiming CAS writes all of it, so there is no moment in which a claim has no
  *                   name, and no intent is needed
- *   RESERVED|owner  free, but kept for that waiter, which has waited longer than a millisecond
+ *   RESERVED|owner  free, but kept for that waiter, which has waited for some milliseconds
  *   ABANDONED       free, its holder died: the next one is told
  *   DONE            a once that has been run: for ever
  * W: anyone who finds it free, CAS (acquire); the thread that holds it, a plain store (release);

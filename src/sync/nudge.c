@@ -13,6 +13,7 @@ bool kini_waitq_has(struct kin_arena *arena, struct kini_waitq_shm *queue, uint3
 void kini_wake_sleeper(struct kini_thread_shm *t)
 {
     kini_store(&t->woken_ns, (uint64_t)kin_now_ns()); /* from which it learns how long to spin */
+    kini_store(&t->woken_cpu, kini_os_cpu() + 1);
     kini_os_futex_wake(&t->park, 1);
 }
 

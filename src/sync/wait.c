@@ -10,10 +10,13 @@
 
 #include <errno.h>
 
-#define SPIN_MOST     256u /* attempts with a pause between: some microseconds */
+#define SPIN_MOST     256u /* pauses between attempts: some microseconds */
 #define SPIN_LEAST    8u
+#define SPIN_CLOSE    256u
+#define SPIN_APART    8u
 #define SPIN_PROBE    4096u
 #define PROBE_EACH    64u
+#define PROBE_TIMES   3u
 #define SPIN_WORTH_NS 5000
 
 enum { JOURNAL_CHANGE = 1, JOURNAL_MOVE = 2 };
@@ -409,24 +412,36 @@ static uint32_t cpu_count(void)
     return count;
 }
 
+/* We may use one processor only, but who woke us last runs on another. */
+static bool woken_from_elsewhere(struct kini_self *self)
+{
+    uint32_t cpu = kini_load(&self->shm->woken_cpu);
+    return cpu != 0 && cpu != kini_os_cpu() + 1;
+}
+
 /* Spinning pays when the other side is running and quick; it burns the other side's time when there
  * is no second processor. The budget follows what it brought lately. But where both sides sleep,
  * the time until the other one is awake is longer than any usual budget, and both would go on like
- * that for ever: so now and then one spins for as long as a wake takes, and again while that helps.
- */
-int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg)
+ * that for ever: so now and then one spins for as long as a wake takes,
+ * and twice more if that helped: by then both are awake, or it is not worth it. */
+int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg, bool may_probe)
 {
-    if (cpu_count() == 1)
+    if (cpu_count() == 1 && !woken_from_elsewhere(self))
         return -EAGAIN;
     uint32_t budget = self->spin < SPIN_LEAST ? SPIN_LEAST : self->spin;
-    bool probe = self->probing || ++self->waits % PROBE_EACH == 0;
+    if (may_probe && self->probing == 0 && ++self->waits % PROBE_EACH == 0)
+        self->probing = PROBE_TIMES;
+    bool probe = may_probe && self->probing > 0;
     uint32_t limit = probe ? SPIN_PROBE : budget;
-    for (uint32_t i = 0; i < limit; i++) {
-        kini_pause();
+    for (uint32_t i = 0; i < limit;) {
+        /* Less and less often: each look takes the line from whoever works with it. */
+        uint32_t pauses = i < SPIN_CLOSE ? 1 : SPIN_APART;
+        for (uint32_t end = i + pauses; i < end; i++)
+            kini_pause();
         int64_t r = attempt(self, arg);
         if (r != -EAGAIN) {
-            self->spin = i < SPIN_MOST ? budget + (SPIN_MOST - budget) / 4 : budget;
-            self->probing = probe && i >= budget;
+            self->spin = i <= SPIN_MOST ? budget + (SPIN_MOST - budget) / 4 : budget;
+            self->probing = probe && i > SPIN_MOST ? self->probing - 1 : 0;
             return r;
         }
     }
@@ -498,7 +513,7 @@ static int64_t sleep_until(struct kini_self *self, struct kini_waitq_shm *queue,
                 r = attempt(self, arg);
             /* Woken, and somebody else was quicker: it may be free again in a moment. */
             if (r == -EAGAIN && !timed_out && self->slice_ended == 0)
-                r = kini_wait_spin(self, attempt, arg);
+                r = kini_wait_spin(self, attempt, arg, false);
         }
         /* Served before anybody chose us: a wake that came meanwhile was meant for another item. */
         bool served_early = r != -EAGAIN;
@@ -525,7 +540,8 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
         return r;
     if (deadline <= KIN_NOW)
         return -ETIMEDOUT;
-    r = kini_wait_spin(self, attempt, arg);
+    /* Nobody answers a wait for a lock: a long look at it only disturbs its holder. */
+    r = kini_wait_spin(self, attempt, arg, !(queue->flags & KINI_WAITQ_FENCE));
     if (++self->spins % 256 == 0)
         kini_watch_if_overdue(self, kin_now_ns());
     if (r != -EAGAIN)

@@ -176,6 +176,6 @@ int kin_wait_any(struct kin_arena *arena, const struct kin_wait *waits, uint32_t
         return (int)r;
     if (call.fds_count == count)
         return (int)wait_for_fds(self, &call, deadline);
-    r = kini_wait_spin(self, look, &call);
+    r = kini_wait_spin(self, look, &call, true);
     return (int)(r != -EAGAIN ? r : wait_in_queues(self, &call, deadline));
 }

@@ -75,6 +75,12 @@ void kini_os_close(int fd)
         close(fd);
 }
 
+uint32_t kini_os_cpu(void)
+{
+    int cpu = sched_getcpu();
+    return cpu < 0 ? 0 : (uint32_t)cpu;
+}
+
 uint32_t kini_os_cpu_count(void)
 {
     cpu_set_t set;
