@@ -4,6 +4,7 @@
 #include "lib/harness_sync.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include <kin/barrier.h>
 #include <kin/condition.h>
@@ -359,28 +360,32 @@ static void check_once(struct kill_world *world, struct kill_view *view)
 
 /* --- scenarios -------------------------------------------------------------------------------- */
 
-#define COMMON .flags = KILL_NO_QUEUE | KILL_SLEEPS, .patience = KILL_PATIENT, .stride = 80
+#define COMMON .flags = KILL_NO_QUEUE | KILL_SLEEPS, .patience = KILL_PATIENT
 
 static const struct kill_scenario scenarios[] = {
     {.name = "event, wait and set",
      COMMON,
+     .stride = 60,
      .setup = setup_event,
      .operate = {op_event_wait, op_event_set},
      .check = check_ended},
     {.name = "wait for any, and set",
      COMMON,
+     .stride = 60,
      .setup = setup_event,
      .operate = {op_any, op_event_set},
      .check = check_ended},
     {.name = "condition, wait and notify",
      COMMON,
-     .sparse = 16,
+     .sparse = 9,
+     .stride = 250,
      .setup = setup_condition,
      .operate = {op_wait_for_flag, op_flag},
      .check = check_ended},
     {.name = "condition, time out and notify, one waits behind",
      COMMON,
-     .sparse = 10,
+     .sparse = 6,
+     .stride = 250,
      .setup = setup_condition,
      .begins = {first_waits},
      .operate = {op_wait_shortly, op_notify, op_wait_long},
@@ -389,19 +394,22 @@ static const struct kill_scenario scenarios[] = {
      .check = check_notified},
     {.name = "barrier, arrive and arrive",
      COMMON,
-     .sparse = 6,
+     .sparse = 4,
+     .stride = 250,
      .setup = setup_barrier,
      .operate = {op_arrive, op_arrive},
      .check = check_barrier},
     {.name = "barrier, arrive and time out",
      COMMON,
-     .sparse = 6,
+     .sparse = 4,
+     .stride = 250,
      .setup = setup_barrier,
      .operate = {op_arrive, op_arrive_shortly},
      .check = check_barrier},
     {.name = "rwlock, write and write",
      COMMON,
      .sparse = 5,
+     .stride = 250,
      .setup = setup_rwlock,
      .warm = warm_rwlock,
      .operate = {op_write, op_write},
@@ -409,6 +417,7 @@ static const struct kill_scenario scenarios[] = {
     {.name = "rwlock, write and read",
      COMMON,
      .sparse = 5,
+     .stride = 250,
      .setup = setup_rwlock,
      .warm = warm_rwlock,
      .operate = {op_write, op_read},
@@ -416,6 +425,7 @@ static const struct kill_scenario scenarios[] = {
     {.name = "rwlock, time out and stop reading, one waits behind",
      COMMON,
      .sparse = 3,
+     .stride = 250,
      .setup = setup_rwlock,
      .warm = warm_second_reads,
      .begins = {first_wants_to_write},
@@ -424,12 +434,14 @@ static const struct kill_scenario scenarios[] = {
      .check = check_ended},
     {.name = "once and once",
      COMMON,
+     .stride = 250,
      .setup = setup_once,
      .operate = {op_once, op_once},
      .check = check_once},
     {.name = "semaphore, reap and acquire",
      COMMON,
      .sparse = 9,
+     .stride = 250,
      .setup = setup_permits,
      .warm = warm_permits,
      .operate = {op_reap_third, op_permit},

@@ -3,6 +3,7 @@
 #include "lib/harness_sync.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include <kin/lock.h>
 #include <kin/once.h>

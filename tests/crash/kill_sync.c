@@ -4,6 +4,7 @@
 #include "lib/harness_sync.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include <kin/event.h>
 #include <kin/rwlock.h>

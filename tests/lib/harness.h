@@ -61,7 +61,7 @@ struct kill_scenario {
     uint32_t last[2]; /* pairs: where the first and the second stop at the latest; 0: anywhere */
     uint32_t rounds;  /* pairs: extra times that setup is varied (world->round) */
     /* pairs with sleepers, quick: of the stops before a change the second takes every so manyth,
-     * other ones in each row, the first every second. 0: all */
+     * other ones in each row, the first three times as many. 0: all */
     uint32_t sparse;
     uint32_t patience;
     void (*setup)(struct kill_world *world);              /* H, in the live arena */

@@ -325,8 +325,9 @@ static void find_stops(struct pairs *pairs, const struct kill_victim *victim)
         return;
     stay_here(pairs);
     kill_stops_find(world, victim, &pairs->stops[victim->who]);
-    if (world->scenario->sparse > 1 && !kill_exhaustive())
-        kill_stops_thin(&pairs->stops[victim->who], victim->who == 0 ? 2 : world->scenario->sparse,
+    const uint32_t sparse = world->scenario->sparse;
+    if (sparse > 1 && !kill_exhaustive())
+        kill_stops_thin(&pairs->stops[victim->who], victim->who == 0 ? (sparse + 2) / 3 : sparse,
                         (uint32_t)pairs->rows++);
     back_here(pairs);
 }

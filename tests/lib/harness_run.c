@@ -74,8 +74,8 @@ void kill_world_open(struct kill_world *world, const struct kill_scenario *scena
         kill_broken("no arena: %s", kin_error_text());
     world->live_self = kini_enter(world->live);
     soil(world->live);
-    kini_wait_spin(world->live_self, not_yet,
-                   NULL); /* counts the processors, once for all victims */
+    /* counts the processors, once for all victims */
+    kini_wait_spin(world->live_self, not_yet, NULL, false);
     if (!(scenario->flags & KILL_NO_QUEUE))
         open_queue(world);
     if (scenario->setup != NULL)

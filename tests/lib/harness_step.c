@@ -307,6 +307,33 @@ static uint64_t peek(pid_t pid, uint64_t address)
     return (uint64_t)value;
 }
 
+#if defined(__x86_64__)
+#define GENERAL_REGISTERS(r)                                                                       \
+    {                                                                                              \
+        &(r)->rax, &(r)->rbx, &(r)->rcx, &(r)->rdx, &(r)->rsi, &(r)->rdi, &(r)->rbp, &(r)->r8,     \
+            &(r)->r9, &(r)->r10, &(r)->r11, &(r)->r12, &(r)->r13, &(r)->r14, &(r)->r15             \
+    }
+#else
+#define GENERAL_REGISTERS(r)                                                                       \
+    {                                                                                              \
+        &(r)->regs[0], &(r)->regs[1], &(r)->regs[2], &(r)->regs[3], &(r)->regs[4], &(r)->regs[5],  \
+            &(r)->regs[6], &(r)->regs[7], &(r)->regs[8], &(r)->regs[9], &(r)->regs[19],            \
+            &(r)->regs[20]                                                                         \
+    }
+#endif
+
+/* It may have loaded its cookie, or the pid in it, and be about to compare. */
+static void replace_loaded(struct user_regs_struct *regs, uint64_t old, uint64_t now)
+{
+    unsigned long long *const general[] = GENERAL_REGISTERS(regs);
+    for (size_t i = 0; i < sizeof general / sizeof general[0]; i++) {
+        if (*general[i] == old)
+            *general[i] = now;
+        else if (*general[i] == old >> 32)
+            *general[i] = now >> 32;
+    }
+}
+
 /* The guard page reads 0 in a child that no handler saw. This one is to be the same participant,
  * and no child of a vfork: its cookie names its pid. */
 static void be_the_same(struct kill_world *world, pid_t original, pid_t clone,
@@ -324,13 +351,8 @@ static void be_the_same(struct kill_world *world, pid_t original, pid_t clone,
         poke(clone, cookie_at, guard);
     }
     poke(clone, guard_at, guard);
-    /* it may have loaded one of them, and be about to compare the two */
-    for (size_t i = 0; i < sizeof *regs / sizeof(uint64_t); i++) {
-        uint64_t word;
-        memcpy(&word, (char *)regs + i * sizeof word, sizeof word);
-        word = word == old ? guard : word == old >> 32 ? guard >> 32 : word;
-        memcpy((char *)regs + i * sizeof word, &word, sizeof word);
-    }
+    if (world->scenario->flags & KILL_SLEEPS)
+        replace_loaded(regs, old, guard);
 }
 
 void kill_victim_copy(struct kill_world *world, const struct kill_victim *of,
