@@ -7,7 +7,7 @@
 
 #define LOOK_MS      40
 #define LOOK_US_EACH 1500
-#define REST_MS      1000
+#define REST_MS      100
 #define REST_MS_EACH 20 /* so that all together do not wake the more often the more they are */
 #define OVERDUE_MS   100
 
