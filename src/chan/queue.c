@@ -163,14 +163,13 @@ static int put(struct kin_queue *queue, const void *data, size_t bytes, kin_dead
     int64_t result = kini_ring_put(self, queue, &call.message);
     if (kini_unlikely(result == -EAGAIN && wait)) {
         kini_handle_begin_wait(self, &queue->handle);
-        result = kini_handle_wait(self, &queue->handle, &queue->shm->putters, deadline, attempt_put,
-                                  &call);
+        result = kini_wait_for(self, &queue->shm->putters, deadline, attempt_put, &call);
         /* Wakes that came while nobody could use them (cells are released in any order) are made
          * good by whoever is served. */
         if (result == 0 && kini_load(&queue->shm->putters.nwait) != 0 &&
             kini_queue_count(self, queue->shm) < queue->shm->max_items)
             kini_waitq_wake(self, &queue->shm->putters, 1);
-        kini_handle_end_wait(self, &queue->handle);
+        kini_handle_end_wait(&queue->handle, result);
     }
     if (result < 0 && call.message.block != 0)
         kini_block_put(self, call.message.block);
@@ -213,12 +212,11 @@ static int64_t get(struct kin_queue *queue, void *buffer, size_t capacity, kin_d
     int64_t r = kini_ring_get(self, queue, &call.taker);
     if (kini_unlikely(r == -EAGAIN && wait)) {
         kini_handle_begin_wait(self, &queue->handle);
-        r = kini_handle_wait(self, &queue->handle, &queue->shm->getters, deadline, attempt_get,
-                             &call);
+        r = kini_wait_for(self, &queue->shm->getters, deadline, attempt_get, &call);
         if (r >= 0 && kini_load(&queue->shm->getters.nwait) != 0 &&
             kini_queue_peek_bytes(self, queue->shm) >= 0)
             kini_waitq_wake(self, &queue->shm->getters, 1); /* as in put */
-        kini_handle_end_wait(self, &queue->handle);
+        kini_handle_end_wait(&queue->handle, r);
     }
     if (kini_unlikely(r == -EMSGSIZE))
         kini_fail(-EMSGSIZE, "the next message is longer than the %zu bytes of the buffer",

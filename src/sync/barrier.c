@@ -218,12 +218,8 @@ int kin_barrier_wait(struct kin_barrier *barrier, kin_deadline deadline)
     become_member(self, barrier->handle.shm);
     kini_handle_begin_wait(self, &barrier->handle);
     int64_t r = wait_in_turn(self, &wait, deadline);
-    kini_handle_end_wait(self, &barrier->handle);
-    if (r == -EPIPE)
-        return broken_error();
-    if (r == -ESTALE)
-        return kini_fail(-ESTALE, "the handle was destroyed while this thread waited");
-    return (int)r;
+    kini_handle_end_wait(&barrier->handle, r);
+    return r == -EPIPE ? broken_error() : (int)r;
 }
 
 /* --- reset, abort, death ---------------------------------------------------------------------- */

@@ -205,8 +205,8 @@ static int sleep_until_told(struct kini_self *self, struct kini_handle *handle,
     return r == -EAGAIN ? -ETIMEDOUT : (int)r;
 }
 
-/* Off the queue, or in that of the lock. r is how the sleep ended; returns whether we are told of a
- * notification, and that is the way in which the wait ends then. */
+/* Off the queue, or moved to that of the lock. r is how the sleep ended; returns how the wait ends:
+ * 0 if we were told of a notification. */
 static int end_of_sleep(struct kini_self *self, struct kini_condition_shm *shm, int r,
                         bool *ret_moved)
 {
@@ -250,14 +250,12 @@ int kin_condition_wait(struct kin_condition *condition, kin_deadline deadline)
     bool given = lock != &condition->handle;
     struct kini_handle *handle = &condition->handle;
     if (given)
-        kini_handle_end_wait(self, handle);
+        kini_handle_end_wait(handle, r);
     int again = acquire_again(self, lock, recursive, depth, moved);
     kini_compiler_barrier();
     kini_store(&self->shm->wait_token, 0);
-    if (r == -ESTALE)
-        kini_fail(-ESTALE, "the handle was destroyed while this thread waited");
     if (!given)
-        kini_handle_end_wait(self, handle);
+        kini_handle_end_wait(handle, r);
     /* Of a death somebody must be told, even if the time is over, too. */
     return r == -ETIMEDOUT && again != 0 ? again : r < 0 ? r : again;
 }

@@ -52,8 +52,7 @@ void kini_event_holder_died(struct kini_self *self, uint64_t offset, uint32_t sl
     kini_waitq_nudge_all(self->arena, &shm->waiters);
 }
 
-/* --- set, clear: nothing here needs to know who calls ------------------------------------------
- */
+/* --- set, clear: nothing here needs to know who calls --------------------------------------- */
 
 int kin_event_set(struct kin_event *event)
 {

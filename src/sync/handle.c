@@ -124,8 +124,7 @@ void kini_handle_close(struct kini_handle *handle)
 int kini_handle_mismatch(const struct kini_handle *handle, uint32_t type)
 {
     if (handle->type == type) {
-        /* The child of a fork that no handler saw: its parent's objects, as long as they are there.
-         */
+        /* The child of a fork that no handler saw: its parent's objects, while they are there. */
         uint64_t state = kini_load_acq(&handle->arena->objects[handle->id].state);
         if (KINI_OBJECT_STATE(state) == KINI_OBJECT_LIVE &&
             kini_object_tag(handle->id, KINI_OBJECT_GEN(state)) == handle->tag)
@@ -180,10 +179,11 @@ void kini_handle_begin_wait(struct kini_self *self, struct kini_handle *handle)
     while (!kini_cas_sc(&handle->waiting, &was, now));
 }
 
-void kini_handle_end_wait(struct kini_self *self, struct kini_handle *handle)
+int64_t kini_handle_end_wait(struct kini_handle *handle, int64_t r)
 {
-    (void)self;
     atomic_fetch_sub_explicit(&handle->waiting, 1, memory_order_seq_cst);
+    return r != -ESTALE ? r
+                        : kini_fail(-ESTALE, "the handle was destroyed while this thread waited");
 }
 
 int64_t kini_handle_wait(struct kini_self *self, struct kini_handle *handle,
@@ -191,11 +191,7 @@ int64_t kini_handle_wait(struct kini_self *self, struct kini_handle *handle,
                          kini_attempt_fn attempt, void *arg)
 {
     kini_handle_begin_wait(self, handle);
-    int64_t r = kini_wait_for(self, queue, deadline, attempt, arg);
-    if (r == -ESTALE)
-        kini_fail(-ESTALE, "the handle was destroyed while this thread waited");
-    kini_handle_end_wait(self, handle);
-    return r;
+    return kini_handle_end_wait(handle, kini_wait_for(self, queue, deadline, attempt, arg));
 }
 
 int kini_owner_tell(struct kin_arena *arena, uint64_t owner_word, struct kin_owner *ret_owner)

@@ -59,7 +59,8 @@ int64_t kini_handle_wait(struct kini_self *self, struct kini_handle *handle,
                          struct kini_waitq_shm *queue, kin_deadline deadline,
                          kini_attempt_fn attempt, void *arg);
 void kini_handle_begin_wait(struct kini_self *self, struct kini_handle *handle);
-void kini_handle_end_wait(struct kini_self *self, struct kini_handle *handle);
+/* Returns r, how the wait ended, and says so if it was -ESTALE. */
+int64_t kini_handle_end_wait(struct kini_handle *handle, int64_t r);
 
 /* Whether the others still count this process among the living. */
 static inline bool kini_is_participant(struct kini_self *self)

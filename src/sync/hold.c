@@ -4,8 +4,7 @@
 #include "arena/ilock.h"
 #include "sync/lock_word.h"
 
-/* --- the ledger of a living thread --------------------------------------------------------------
- */
+/* --- the ledger of a living thread ---------------------------------------------------------- */
 
 static bool is_live(struct kin_arena *arena, uint32_t tag)
 {
@@ -66,8 +65,7 @@ int64_t kini_holds_sum(struct kin_arena *arena, uint32_t slot, uint32_t tag)
     return sum;
 }
 
-/* --- operations that were left half way ----------------------------------------------------------
- */
+/* --- operations that were left half way ----------------------------------------------------- */
 
 /* The word of an object that is still there, or NULL. */
 static kini_a64 *word_of(struct kin_arena *arena, uint32_t tag)
@@ -135,8 +133,7 @@ void kini_hold_journal_repair(struct kini_self *self, struct kini_ilock_shm *loc
     }
 }
 
-/* --- the return, under hold_lock
- * ------------------------------------------------------------------ */
+/* --- the return, under hold_lock ------------------------------------------------------------ */
 
 static bool is_of(struct kin_arena *arena, uint32_t index, uint32_t slot)
 {

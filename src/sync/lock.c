@@ -2,7 +2,6 @@
  * The lock. */
 #include <kin/lock.h>
 
-#include "base/error.h"
 #include "sync/lock_word.h"
 
 struct kin_lock {
@@ -12,14 +11,7 @@ struct kin_lock {
 int kin_lock_create(struct kin_arena *arena, const struct kin_lock_opts *given,
                     struct kin_lock **ret_lock)
 {
-    struct kin_lock_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if (opts.on_abandoned > KIN_REFUSE_ONCE)
-        return kini_fail(-EINVAL, "on_abandoned is %u; there are 0 and 1", opts.on_abandoned);
-    return kini_handle_create(arena, KINI_OBJECT_LOCK, opts.name, sizeof(struct kini_lock_shm),
-                              kini_lock_init, &opts, sizeof(struct kin_lock), ret_lock);
+    return kini_lock_create(arena, KINI_OBJECT_LOCK, given, sizeof(struct kin_lock), ret_lock);
 }
 
 void kin_lock_destroy(struct kin_lock *lock)
@@ -59,33 +51,20 @@ int kin_lock_release(struct kin_lock *lock)
 
 int kin_lock_locked(struct kin_lock *lock)
 {
-    int r = kini_handle_check(&lock->handle, KINI_OBJECT_LOCK);
-    struct kini_lock_shm *shm = lock->handle.shm;
-    return r < 0 ? r : kini_word_is_held(kini_load_acq(&shm->word));
+    return kini_lock_locked(&lock->handle, KINI_OBJECT_LOCK);
 }
 
 int kin_lock_owner(struct kin_lock *lock, struct kin_owner *ret_owner)
 {
-    int r = kini_handle_check(&lock->handle, KINI_OBJECT_LOCK);
-    if (r < 0)
-        return r;
-    uint64_t word = kini_load_acq(&((struct kini_lock_shm *)lock->handle.shm)->word);
-    if (!kini_word_is_held(word))
-        return kini_fail(-ENOENT, "nobody holds the lock");
-    return kini_owner_tell(lock->handle.arena, word, ret_owner);
+    return kini_lock_owner(&lock->handle, KINI_OBJECT_LOCK, ret_owner);
 }
 
 int kin_lock_waiting(struct kin_lock *lock)
 {
-    int r = kini_handle_check(&lock->handle, KINI_OBJECT_LOCK);
-    struct kini_lock_shm *shm = lock->handle.shm;
-    return r < 0 ? r : (int)kini_load_acq(&shm->waiters.nwait);
+    return kini_lock_waiting(&lock->handle, KINI_OBJECT_LOCK);
 }
 
 int64_t kin_lock_abandoned(struct kin_lock *lock)
 {
-    int r = kini_handle_check(&lock->handle, KINI_OBJECT_LOCK);
-    if (r < 0)
-        return r;
-    return kini_lock_abandoned_count(lock->handle.shm);
+    return kini_lock_abandoned(&lock->handle, KINI_OBJECT_LOCK);
 }

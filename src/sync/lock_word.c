@@ -14,6 +14,19 @@ void kini_lock_init(void *memory, const void *opts)
     kini_waitq_init(&shm->waiters, KINI_WAITQ_FENCE);
 }
 
+int kini_lock_create(struct kin_arena *arena, uint32_t type, const struct kin_lock_opts *given,
+                     size_t handle_bytes, void *ret_handle)
+{
+    struct kin_lock_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0)
+        return r;
+    if (opts.on_abandoned > KIN_REFUSE_ONCE)
+        return kini_fail(-EINVAL, "on_abandoned is %u; there are 0 and 1", opts.on_abandoned);
+    return kini_handle_create(arena, type, opts.name, sizeof(struct kini_lock_shm), kini_lock_init,
+                              &opts, handle_bytes, ret_handle);
+}
+
 /* Somebody reserved it for a thread that does not wait here any more. */
 static bool is_stale(struct kini_self *self, struct kini_lock_shm *shm, uint64_t word)
 {
@@ -95,12 +108,9 @@ int kini_lock_acquire_slow(struct kini_self *self, struct kini_handle *handle,
     r = kini_wait_for(self, &shm->waiters, deadline, attempt, handle);
     if (r < 0)
         r = after_wait(self, shm, r);
-    if (r == -ESTALE)
-        kini_fail(-ESTALE, "the handle was destroyed while this thread waited");
     if (r >= 0)
         kini_store(&shm->depth, 1); /* of an rlock: before the handle may go */
-    kini_handle_end_wait(self, handle);
-    return (int)r;
+    return (int)kini_handle_end_wait(handle, r);
 }
 
 int kini_lock_acquire_moved(struct kini_self *self, struct kini_handle *handle)
@@ -112,8 +122,7 @@ int kini_lock_acquire_moved(struct kini_self *self, struct kini_handle *handle)
         r = after_wait(self, shm, r);
     if (r >= 0)
         kini_store(&shm->depth, 1);
-    kini_handle_end_wait(self, handle);
-    return (int)r;
+    return (int)kini_handle_end_wait(handle, r);
 }
 
 /* What to leave in the word: kept for the longest waiter, if it waits too long already. */
@@ -183,6 +192,43 @@ void kini_lock_holder_died(struct kini_self *self, uint64_t offset, uint32_t slo
         KINI_OWNER_SLOT(word) == slot)
         kini_lock_abandon(self, shm, word & KINI_OWNER_BITS);
     kini_waitq_nudge_all(self->arena, &shm->waiters);
+}
+
+/* --- questions ------------------------------------------------------------------------------ */
+
+int kini_lock_locked(const struct kini_handle *handle, uint32_t type)
+{
+    int r = kini_handle_check(handle, type);
+    struct kini_lock_shm *shm = handle->shm;
+    return r < 0 ? r : kini_word_is_held(kini_load_acq(&shm->word));
+}
+
+int kini_lock_owner(const struct kini_handle *handle, uint32_t type, struct kin_owner *ret_owner)
+{
+    int r = kini_handle_check(handle, type);
+    if (r < 0)
+        return r;
+    uint64_t word = kini_load_acq(&((struct kini_lock_shm *)handle->shm)->word);
+    if (!kini_word_is_held(word))
+        return kini_fail(-ENOENT, "nobody holds the lock");
+    return kini_owner_tell(handle->arena, word, ret_owner);
+}
+
+int kini_lock_waiting(const struct kini_handle *handle, uint32_t type)
+{
+    int r = kini_handle_check(handle, type);
+    struct kini_lock_shm *shm = handle->shm;
+    return r < 0 ? r : (int)kini_load_acq(&shm->waiters.nwait);
+}
+
+int64_t kini_lock_abandoned(const struct kini_handle *handle, uint32_t type)
+{
+    int r = kini_handle_check(handle, type);
+    if (r < 0)
+        return r;
+    struct kini_lock_shm *shm = handle->shm;
+    bool untold = kini_load_acq(&shm->word) == KINI_WORD_ABANDONED;
+    return (int64_t)kini_load(&shm->abandoned) + untold;
 }
 
 /* --- for a wait for any ---------------------------------------------------------------------- */

@@ -56,12 +56,15 @@ static inline bool kini_word_is_held(uint64_t word)
     return word != 0 && (word & ~KINI_OWNER_BITS) == 0;
 }
 
+/* What lock, rlock and once have in common of the public functions; type is which of them. */
+struct kin_lock_opts;
+int kini_lock_create(struct kin_arena *arena, uint32_t type, const struct kin_lock_opts *given,
+                     size_t handle_bytes, void *ret_handle);
+int kini_lock_locked(const struct kini_handle *handle, uint32_t type);
+int kini_lock_owner(const struct kini_handle *handle, uint32_t type, struct kin_owner *ret_owner);
+int kini_lock_waiting(const struct kini_handle *handle, uint32_t type);
 /* Deaths of holders: those that somebody was told of, and one that waits to be told. */
-static inline int64_t kini_lock_abandoned_count(struct kini_lock_shm *shm)
-{
-    bool untold = kini_load_acq(&shm->word) == KINI_WORD_ABANDONED;
-    return (int64_t)kini_load(&shm->abandoned) + untold;
-}
+int64_t kini_lock_abandoned(const struct kini_handle *handle, uint32_t type);
 
 /* 0, KIN_ABANDONED or an error. The caller has tried CAS(0 → owner) before. wait false: once. */
 int kini_lock_acquire_slow(struct kini_self *self, struct kini_handle *handle,

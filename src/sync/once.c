@@ -68,7 +68,7 @@ int kin_once_run(struct kin_once *once, int (*fn)(void *arg), void *arg, kin_dea
     r = kini_lock_acquire(self, &once->handle, deadline, true);
     r = r == -EALREADY ? 0 : r < 0 ? r : run(self, once, fn, arg);
     if (r != -ECHILD)
-        kini_handle_end_wait(self, &once->handle);
+        kini_handle_end_wait(&once->handle, r);
     return r;
 }
 
@@ -81,8 +81,5 @@ int kin_once_done(struct kin_once *once)
 
 int64_t kin_once_abandoned(struct kin_once *once)
 {
-    int r = kini_handle_check(&once->handle, KINI_OBJECT_ONCE);
-    if (r < 0)
-        return r;
-    return kini_lock_abandoned_count(once->handle.shm);
+    return kini_lock_abandoned(&once->handle, KINI_OBJECT_ONCE);
 }

@@ -17,14 +17,7 @@ struct kin_rlock {
 int kin_rlock_create(struct kin_arena *arena, const struct kin_lock_opts *given,
                      struct kin_rlock **ret_rlock)
 {
-    struct kin_lock_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if (opts.on_abandoned > KIN_REFUSE_ONCE)
-        return kini_fail(-EINVAL, "on_abandoned is %u; there are 0 and 1", opts.on_abandoned);
-    return kini_handle_create(arena, KINI_OBJECT_RLOCK, opts.name, sizeof(struct kini_lock_shm),
-                              kini_lock_init, &opts, sizeof(struct kin_rlock), ret_rlock);
+    return kini_lock_create(arena, KINI_OBJECT_RLOCK, given, sizeof(struct kin_rlock), ret_rlock);
 }
 
 void kin_rlock_destroy(struct kin_rlock *rlock)
@@ -99,20 +92,12 @@ int kin_rlock_release(struct kin_rlock *rlock)
 
 int kin_rlock_locked(struct kin_rlock *rlock)
 {
-    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
-    struct kini_lock_shm *shm = rlock->handle.shm;
-    return r < 0 ? r : kini_word_is_held(kini_load_acq(&shm->word));
+    return kini_lock_locked(&rlock->handle, KINI_OBJECT_RLOCK);
 }
 
 int kin_rlock_owner(struct kin_rlock *rlock, struct kin_owner *ret_owner)
 {
-    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
-    if (r < 0)
-        return r;
-    uint64_t word = kini_load_acq(&((struct kini_lock_shm *)rlock->handle.shm)->word);
-    if (!kini_word_is_held(word))
-        return kini_fail(-ENOENT, "nobody holds the rlock");
-    return kini_owner_tell(rlock->handle.arena, word, ret_owner);
+    return kini_lock_owner(&rlock->handle, KINI_OBJECT_RLOCK, ret_owner);
 }
 
 int64_t kin_rlock_depth(struct kin_rlock *rlock)
@@ -127,15 +112,10 @@ int64_t kin_rlock_depth(struct kin_rlock *rlock)
 
 int kin_rlock_waiting(struct kin_rlock *rlock)
 {
-    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
-    struct kini_lock_shm *shm = rlock->handle.shm;
-    return r < 0 ? r : (int)kini_load_acq(&shm->waiters.nwait);
+    return kini_lock_waiting(&rlock->handle, KINI_OBJECT_RLOCK);
 }
 
 int64_t kin_rlock_abandoned(struct kin_rlock *rlock)
 {
-    int r = kini_handle_check(&rlock->handle, KINI_OBJECT_RLOCK);
-    if (r < 0)
-        return r;
-    return kini_lock_abandoned_count(rlock->handle.shm);
+    return kini_lock_abandoned(&rlock->handle, KINI_OBJECT_RLOCK);
 }

@@ -165,9 +165,7 @@ static int acquire(struct kin_rwlock *rwlock, kin_deadline deadline, bool write,
         r = kini_wait_for(self, queue, deadline, write ? attempt_write : attempt_read, handle);
         if (r < 0)
             let_others_look(self, shm);
-        if (r == -ESTALE)
-            kini_fail(-ESTALE, "the handle was destroyed while this thread waited");
-        kini_handle_end_wait(self, handle);
+        kini_handle_end_wait(handle, r);
     }
     if (kini_unlikely(r == -EDEADLK))
         return kini_fail(-EDEADLK, "the calling thread holds the rwlock already");

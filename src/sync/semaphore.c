@@ -131,8 +131,7 @@ int kin_semaphore_try_acquire(struct kin_semaphore *semaphore)
     return acquire(semaphore, KIN_NOW, false);
 }
 
-/* --- release: async-signal-safe -----------------------------------------------------------------
- */
+/* --- release: async-signal-safe ------------------------------------------------------------- */
 
 /* This thread's record, if an operation of it can be counted now. */
 static struct kini_self *counting(struct kin_arena *arena)

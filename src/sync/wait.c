@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The wait queue and the one wait loop under everything that blocks. Crash states: wait_layout.h.
  *
- * Exact wake-one: a waker takes the longest waiter off the list and wakes that thread's own futex.
- * The woken one stays CHOSEN until it has tried, so that if it dies first the wake is passed on. */
+ * Every thread sleeps on a futex of its own, in its record. The three ways to wake it: see there.
+ */
 #include "sync/wait.h"
 #include "arena/block.h"
 #include "arena/ilock.h"
@@ -422,8 +422,8 @@ static bool woken_from_elsewhere(struct kini_self *self)
 /* Spinning pays when the other side is running and quick; it burns the other side's time when there
  * is no second processor. The budget follows what it brought lately. But where both sides sleep,
  * the time until the other one is awake is longer than any usual budget, and both would go on like
- * that for ever: so now and then one spins for as long as a wake takes,
- * and twice more if that helped: by then both are awake, or it is not worth it. */
+ * that for ever: so now and then one spins for as long as a wake takes, and twice more if that
+ * helped. By then both are awake, or it is not worth it. */
 int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg, bool may_probe)
 {
     if (cpu_count() == 1 && !woken_from_elsewhere(self))
@@ -478,9 +478,9 @@ bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
     kin_deadline slice = kini_watch_slice(self, now);
     bool last = deadline <= slice;
     int r = 0;
-    /* A wake since the last look counts; one that was meant for an earlier wait does no harm. */
-    /* Not an exchange: a mark must stay until the look that answers it, or the next waker marks us
-     * a second time for what are two wakes. */
+    /* A wake since the last look counts; one that was meant for an earlier wait does no harm. Not
+     * an exchange: a mark must stay until the look that answers it, or the next waker marks us a
+     * second time for what are two wakes. */
     uint32_t awake = KINI_PARK_AWAKE;
     if (kini_cas_sc(&me->park, &awake, KINI_PARK_ASLEEP) &&
         kini_load_sc(&me->wait_state) != KINI_WAIT_CHOSEN)

@@ -23,8 +23,7 @@ struct any_call {
     uint32_t fds_count;
 };
 
-/* --- what is waited for
- * --------------------------------------------------------------------------- */
+/* --- what is waited for ----------------------------------------------------------------------- */
 
 static int check(struct kin_arena *arena, const struct kin_wait *wait)
 {
@@ -72,7 +71,7 @@ static int look_at(struct kini_self *self, const struct kin_wait *wait)
     }
     struct kini_handle *handle = wait->object;
     if (kini_load(&handle->closed) != 0)
-        return kini_fail(-ESTALE, "the handle was destroyed while this thread waited");
+        return -ESTALE;
     return ops_of(wait)->ready(self, handle->shm, wait->kind);
 }
 
@@ -105,11 +104,11 @@ static void name_queues(struct kini_self *self, struct any_call *call)
     kini_store(&self->shm->any_count, count);
 }
 
-static void leave_handles(struct kini_self *self, struct any_call *call)
+static void leave_handles(struct any_call *call, int64_t r)
 {
     for (uint32_t i = 0; i < call->count; i++)
         if (call->waits[i].kind != KIN_WAIT_FD)
-            kini_handle_end_wait(self, call->waits[i].object);
+            kini_handle_end_wait(call->waits[i].object, r);
 }
 
 static int64_t wait_in_queues(struct kini_self *self, struct any_call *call, kin_deadline deadline)
@@ -131,7 +130,7 @@ static int64_t wait_in_queues(struct kini_self *self, struct any_call *call, kin
     }
     kini_waitq_leave_any(self);
     kini_watch_leave(self);
-    leave_handles(self, call);
+    leave_handles(call, r);
     return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 

@@ -3,7 +3,7 @@
  *
  *   +0    ilock + journal (64 bytes)
  *   +64   nwait | head | tail        thread indexes; 0: none
- *         version | nany | tag | flags
+ *         version | nany | flags
  *
  * The truth is in the thread records: wait_queue (whose offset), wait_state, wait_ticket. The list
  * is only an order over them; the repair rebuilds it (journal op 1: being changed).
@@ -52,9 +52,8 @@ struct kini_waitq_shm {
     kini_a32 head, tail; /* the longest waiter first */
     kini_a32 version;    /* W: holder of the lock: odd while the list is changed */
     kini_a32 nany;       /* threads in state ANY that name this queue */
-    uint32_t tag;        /* of the object; const after create, like flags */
-    uint32_t flags;
-    uint32_t reserved[9];
+    uint32_t flags;      /* const after create */
+    uint32_t reserved[10];
 };
 _Static_assert(sizeof(struct kini_waitq_shm) == 128, "two lines");
 

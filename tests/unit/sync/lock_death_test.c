@@ -186,6 +186,39 @@ START_TEST(of_several_sleepers_one_is_told)
 }
 END_TEST
 
+static int raw_child(void *unused)
+{
+    return kt_sleep_for_ever(unused);
+}
+
+static void hold_beside_a_raw_child(int me)
+{
+    (void)me;
+    PARTY_IS(kin_lock_acquire(lock, KIN_NEVER), 0);
+    words[20] = kt_fork_raw(raw_child, NULL);
+    die_here();
+}
+
+/* A raw child that never calls kin has a copy of its parent's token, by which most looks after the
+ * dead go. Nobody but the waiter looks here. */
+START_TEST(a_raw_child_does_not_hide_the_death)
+{
+    struct party holder, waiter;
+    open_lock();
+    party_start(&holder, PROCESSES, hold_beside_a_raw_child, 0);
+    KT_UNTIL(READY);
+    party_start(&waiter, PROCESSES, wait_for_it, 0);
+    KT_UNTIL(kin_lock_waiting(lock) == 1);
+    kill(kin_process_pid(holder.process), SIGKILL);
+    KT_UNTIL(words[2] == 1);
+    party_join(&waiter);
+    KT_OK(kin_process_join(holder.process, KIN_NEVER));
+    kin_process_close(holder.process);
+    kt_kill((pid_t)words[20]);
+    close_lock();
+}
+END_TEST
+
 /* --- whose lock it is ----------------------------------------------------------------------- */
 
 /* Main released what the victim had acquired, and has it itself now: the death is none of its
@@ -413,6 +446,7 @@ int main(void)
     tcase_add_loop_test(t, one_after_another, 0, WAYS);
     tcase_add_loop_test(t, refused_once, 0, WAYS);
     tcase_add_test(t, of_several_sleepers_one_is_told);
+    tcase_add_test(t, a_raw_child_does_not_hide_the_death);
     t = kt_case(suite, "others", 30);
     tcase_add_test(t, released_for_the_dead);
     tcase_add_test(t, the_releaser_dies);

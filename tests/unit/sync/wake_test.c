@@ -2,8 +2,9 @@
  * Lost wake-ups of all the objects. As in wait_test.c the slices are taken away: every sleep lasts
  * until somebody wakes it, and a lost wake-up is a hang.
  *
- * Linked with --wrap=kini_os_futex_wait; nobody dies in here, and nothing has a deadline. */
-#include "os/os.h"
+ * Linked with --wrap=kini_os_futex_wait, for the fences, which a sandbox may refuse, and for
+ * the release with a barrier, to see it called; nobody dies in here, and nothing has a deadline. */
+#include "sync/lock_word.h"
 #include "sync_fixture.h"
 
 int __real_kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline);
@@ -16,6 +17,34 @@ int __wrap_kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline de
     (void)deadline;
     sleeps++;
     return __real_kini_os_futex_wait(word, expected, KIN_NEVER);
+}
+
+int __real_kini_os_fence(void);
+int __wrap_kini_os_fence(void);
+int __real_kini_os_fence_register(void);
+int __wrap_kini_os_fence_register(void);
+
+static bool fences_refused;
+
+int __wrap_kini_os_fence(void)
+{
+    return fences_refused ? -EPERM : __real_kini_os_fence();
+}
+
+int __wrap_kini_os_fence_register(void)
+{
+    return fences_refused ? -EPERM : __real_kini_os_fence_register();
+}
+
+int __real_kini_lock_release_slow(struct kini_self *self, struct kini_lock_shm *shm);
+int __wrap_kini_lock_release_slow(struct kini_self *self, struct kini_lock_shm *shm);
+
+static _Atomic uint64_t exchanges; /* releases with a barrier */
+
+int __wrap_kini_lock_release_slow(struct kini_self *self, struct kini_lock_shm *shm)
+{
+    exchanges++;
+    return __real_kini_lock_release_slow(self, shm);
 }
 
 static int rounds;
@@ -290,6 +319,34 @@ START_TEST(a_crowd)
 }
 END_TEST
 
+/* Releases carry a barrier of their own where waiters cannot fence them, and only there. */
+START_TEST(without_fences_releases_exchange)
+{
+    for (int refused = 0; refused < 2; refused++) {
+        fences_refused = refused;
+        open_all();
+        exchanges = 0;
+        KT_IS(kin_lock_acquire(locks[0], KIN_NEVER), 0);
+        KT_IS(kin_lock_release(locks[0]), 0);
+        ck_assert_uint_eq(kini_load(&arena->super->no_fence), (uint32_t)refused);
+        ck_assert_uint_eq(exchanges, (uint64_t)refused);
+        close_all();
+    }
+}
+END_TEST
+
+START_TEST(a_crowd_without_fences)
+{
+    fences_refused = true;
+    open_all();
+    rounds = kt_scaled(20000);
+    with(_i, 2, crowd_of_lock);
+    ck_assert_int_eq(plain[0], (int64_t)2 * rounds);
+    ck_assert_int_eq(plain[1], (int64_t)2 * rounds);
+    close_all();
+}
+END_TEST
+
 START_TEST(a_crowd_of_once)
 {
     open_all();
@@ -316,6 +373,9 @@ int main(void)
         t = kt_case(suite, crowds[i].name, 60);
         tcase_add_loop_test(t, a_crowd, i * 2, i * 2 + forms());
     }
+    t = kt_case(suite, "crowd without fences", 60);
+    tcase_add_test(t, without_fences_releases_exchange);
+    tcase_add_loop_test(t, a_crowd_without_fences, 0, forms());
     t = kt_case(suite, "crowd of once", 60);
     tcase_add_loop_test(t, a_crowd_of_once, 0, forms());
     return kt_run(suite);
