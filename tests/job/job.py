@@ -7,7 +7,6 @@ DIR holds examples/behaviour and examples/behaviour_gen. FILE is the real sample
 """
 
 import argparse
-import ctypes
 import json
 import os
 import pathlib
@@ -23,6 +22,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "bench"))
 import behaviour_plain  # noqa: E402
+from programs import check, children, leftovers, run_all, without_leak_check  # noqa: E402
 
 KEYS = (
     "lines malformed users items categories events top_items top_categories pv_by_hour funnel "
@@ -30,40 +30,12 @@ KEYS = (
 ).split()
 ABOUT_THE_RUN = {"workers", "chunks", "seconds", "peak_memory_bytes"}
 TIMEOUT = 60
-PR_SET_CHILD_SUBREAPER = 36
 
-passed = failed = 0
 options = None
 work = None
 
 
-def check(name, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {name} {detail}", flush=True)
-
-
 # --- running the job ------------------------------------------------------------------------------
-
-
-def children(pid):
-    """The processes that pid has started and that still exist."""
-    found = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                found += [int(child) for child in file.read().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return found
-
-
-def leftovers():
-    """What earlier runs left behind: orphans come to this process, which is their subreaper."""
-    return children(os.getpid()), sorted(os.listdir("/dev/shm"))
 
 
 def command(*arguments):
@@ -318,12 +290,6 @@ class Killer(threading.Thread):
                 pass
 
 
-def without_leak_check():
-    """At exit the address sanitizer looks for leaks in a child; it hangs when that is killed."""
-    known = os.environ.get("ASAN_OPTIONS", "")
-    return {**os.environ, "ASAN_OPTIONS": f"{known}:detect_leaks=0"}
-
-
 def test_killed_workers():
     paths = [generate("kill", "--records", options.kill_records, "--malformed", 100, "--seed", 5)]
     paths.append(spread(generate("kill2", "--records", options.kill_records // 2), "kill3"))
@@ -465,18 +431,13 @@ def main():
     parser.add_argument("--kill-records", type=int, default=1000000)
     options = parser.parse_args()
     options.build = options.build.resolve()
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if hasattr(sys, "set_int_max_str_digits"):
         sys.set_int_max_str_digits(0)
 
     print(f"seed {options.seed}")
     with tempfile.TemporaryDirectory(prefix="kin-job-") as directory:
         work = pathlib.Path(directory)
-        for test in TESTS:
-            if options.only in test.__name__:
-                test()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+        return run_all(TESTS, options.only)
 
 
 if __name__ == "__main__":

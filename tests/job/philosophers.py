@@ -7,7 +7,6 @@ DIR holds examples/philosophers.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import pathlib
@@ -18,53 +17,25 @@ import subprocess
 import sys
 import time
 
+from programs import check, children, leftovers, run_all, without_leak_check
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRESSES = ("naive", "ordered", "waiter")
 KEYS = "dress meals killed deadlocks freed abandoned violations held seats seed seconds".split()
 TIMEOUT = 30
-PR_SET_CHILD_SUBREAPER = 36
 
-passed = failed = 0
 options = None
 chance = None
-
-
-def check(name, good, detail=""):
-    global passed, failed
-    if good:
-        passed += 1
-    else:
-        failed += 1
-        print(f"FAILED: {name} {detail}", flush=True)
 
 
 # --- running them ---------------------------------------------------------------------------------
 
 
-def children(pid):
-    """The processes that pid has started and that still exist."""
-    found = []
-    try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{task}/children") as file:
-                found += [int(child) for child in file.read().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        pass
-    return found
-
-
-def leftovers():
-    """What earlier runs left behind: orphans come to this process, which is their subreaper."""
-    return children(os.getpid()), sorted(os.listdir("/dev/shm"))
-
-
 def start(*arguments):
-    """At exit the address sanitizer looks for leaks in a child; it hangs when that is killed."""
-    known = os.environ.get("ASAN_OPTIONS", "")
     return subprocess.Popen(
         [str(options.build / "examples" / "philosophers"), *map(str, arguments)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "ASAN_OPTIONS": f"{known}:detect_leaks=0"})
+        env=without_leak_check())
 
 
 def end(dinner):
@@ -243,14 +214,9 @@ def main():
     options = parser.parse_args()
     options.build = options.build.resolve()
     chance = random.Random(options.seed)
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     print(f"seed {options.seed}")
-    for test in TESTS:
-        if options.only in test.__name__:
-            test()
-    print(f"{passed} passed, {failed} failed")
-    return 1 if failed else 0
+    return run_all(TESTS, options.only)
 
 
 if __name__ == "__main__":
