@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Three processes of a round: the holder, the waiter, and the one that kills, which is the same for
+ * The processes of a round: the holder, the waiters, and the one that kills, which is the same for
  * all rounds. It kills at a random moment, since whoever waits looks from time to time. */
 #include "death_runs.h"
 
@@ -25,7 +25,8 @@
 struct scene { /* shared */
     struct kin_lock *lock;
     pthread_mutex_t mutex;
-    _Atomic int held, waits;
+    _Atomic int held, waits, release;
+    _Atomic pid_t holder; /* who had waited, and got it by a release */
     _Atomic int64_t killed_ns, got_ns;
 };
 
@@ -80,9 +81,14 @@ void death_end(void)
     stage_memory_free(scene, sizeof *scene);
 }
 
+static int64_t some_us(void)
+{
+    return FIRST_US + rand() % SPREAD_US;
+}
+
 static void order_kill(pid_t pid)
 {
-    struct order order = {pid, FIRST_US + rand() % SPREAD_US};
+    struct order order = {pid, some_us()};
     bench_must_sys(write(orders, &order, sizeof order), "write");
 }
 
@@ -113,6 +119,8 @@ static void clear_scene(void)
 {
     atomic_store(&scene->held, 0);
     atomic_store(&scene->waits, 0);
+    atomic_store(&scene->release, 0);
+    atomic_store(&scene->holder, 0);
     atomic_store(&scene->got_ns, 0);
 }
 
@@ -177,6 +185,57 @@ static double round_of_kin(int watched)
     return seconds;
 }
 
+static int hold_and_release(struct kin_arena *arena, void *arg)
+{
+    (void)arena;
+    (void)arg;
+    bench_must(kin_lock_acquire(scene->lock, KIN_NEVER), "kin_lock_acquire");
+    atomic_store(&scene->held, 1);
+    until_set(&scene->release);
+    return kin_lock_release(scene->lock) != 0;
+}
+
+static int wait_and_hold(struct kin_arena *arena, void *arg)
+{
+    (void)arena;
+    (void)arg;
+    int r = kin_lock_acquire(scene->lock, KIN_NEVER);
+    if (r == KIN_ABANDONED)
+        atomic_store(&scene->got_ns, bench_now_ns());
+    else
+        atomic_store(&scene->holder, getpid());
+    bench_must(r, "kin_lock_acquire");
+    until_killed();
+}
+
+static double round_of_several(int waiters)
+{
+    struct kin_process *processes[DEATH_WAITERS_MANY], *first;
+    struct kin_arena *arena;
+    bench_must(kin_arena_create(NULL, &arena), "kin_arena_create");
+    bench_must(kin_lock_create(arena, NULL, &scene->lock), "kin_lock_create");
+    first = start(arena, hold_and_release, 1);
+    until_set(&scene->held);
+    for (int i = 0; i < waiters; i++)
+        processes[i] = start(arena, wait_and_hold, 1);
+    while (kin_lock_waiting(scene->lock) < waiters)
+        nap_us(50);
+    nap_us(some_us());
+    atomic_store(&scene->release, 1);
+    while (atomic_load(&scene->holder) == 0)
+        nap_us(50);
+    order_kill(atomic_load(&scene->holder));
+    double seconds = seconds_until_got();
+    end(first, 0);
+    for (int i = 0; i < waiters; i++)
+        kill(kin_process_pid(processes[i]), SIGKILL);
+    for (int i = 0; i < waiters; i++)
+        end(processes[i], -SIGKILL);
+    kin_lock_destroy(scene->lock);
+    kin_arena_detach(arena);
+    return seconds;
+}
+
 /* --- the robust mutex ----------------------------------------------------------------------- */
 
 _Noreturn static void hold_mutex(void)
@@ -227,5 +286,14 @@ static double round_of_robust(void)
 double death_round(enum death_way way)
 {
     clear_scene();
-    return way == DEATH_ROBUST ? round_of_robust() : round_of_kin(way == DEATH_KIN_WATCHED);
+    switch (way) {
+    case DEATH_KIN_FEW:
+        return round_of_several(DEATH_WAITERS_FEW);
+    case DEATH_KIN_MANY:
+        return round_of_several(DEATH_WAITERS_MANY);
+    case DEATH_ROBUST:
+        return round_of_robust();
+    default:
+        return round_of_kin(way == DEATH_KIN_WATCHED);
+    }
 }

@@ -7,6 +7,8 @@
 
 enum death_way {
     DEATH_KIN,         /* the parent sleeps elsewhere: only the waiter can notice */
+    DEATH_KIN_FEW,     /* the same with DEATH_WAITERS_FEW, and the holder is one of them: it has */
+    DEATH_KIN_MANY,    /* waited longest, and so was the one that looked after the dead */
     DEATH_KIN_WATCHED, /* the parent waits for the holder in kin_process_join */
     DEATH_ROBUST,      /* a robust pthread mutex */
     DEATH_WAYS,
@@ -16,7 +18,10 @@ enum death_way {
 void death_begin(void);
 void death_end(void);
 
-/* One round: seconds from the kill until the waiter held the lock. */
+#define DEATH_WAITERS_FEW  2
+#define DEATH_WAITERS_MANY 8
+
+/* One round: seconds from the kill until a waiter held the lock. */
 double death_round(enum death_way way);
 
 #endif

@@ -77,6 +77,7 @@ static void throughput(void)
         {"kin queue, at most 4", .run = run, .arg = &peer_kin, .number = 4, .reference = 1},
         {"kin queue, at most 64", .run = run, .arg = &peer_kin, .number = 64},
         {"kin queue, unbounded", .run = run, .arg = &peer_kin, .count_most = 4096},
+        {"kin pipe", .run = run, .arg = &peer_kin_pipe},
         {"pipe, 64 KiB", .run = run, .arg = &peer_pipe, .aim = 3},
         {"pipe, F_SETPIPE_SZ 1 MiB", .run = run, .arg = &peer_pipe_large, .aim = 3},
         {"Unix stream socket, SO_SNDBUF 4 MiB", .run = run, .arg = &peer_stream},

@@ -85,6 +85,7 @@ static void one_to_one(void)
         {"kin queue, unbounded", .count_most = 4000000, ONE_TO_ONE(peer_kin, 0, 64)},
         {"kin queue, at most 1024, 16 bytes", ONE_TO_ONE(peer_kin, 1024, 16)},
         {"kin queue, the same, narrow ring", ONE_TO_ONE(peer_kin_small, 1024, 16)},
+        {"kin pipe", ONE_TO_ONE(peer_kin_pipe, 0, 64)},
         {"pipe", .aim = 5, ONE_TO_ONE(peer_pipe, 0, 64)},
         {"Unix stream socket", .aim = 10, ONE_TO_ONE(peer_stream, 0, 64)},
         {"Unix seqpacket socket", .aim = 10, ONE_TO_ONE(peer_seqpacket, 0, 64)},
@@ -99,6 +100,26 @@ static void one_to_one(void)
             "64 bytes a message (or as said), a put or a write each, copied from the sender's\n"
             "memory and into the receiver's, which checks the numbers. Blocking calls, except\n"
             "ck_ring. ratio: how many times as many the first one carries.",
+        .view = BENCH_RATE,
+        .list = list,
+        .list_count = BENCH_COUNT(list),
+    };
+    bench_contest(&contest);
+}
+
+static void batches(void)
+{
+    struct bench_contestant list[] = {
+        {"100 at a time, at most 1024", .reference = 1, ONE_TO_ONE(peer_kin_hundred, 1024, 64)},
+        {"one at a time, at most 1024", .aim = 3, ONE_TO_ONE(peer_kin, 1024, 64)},
+        {"100 at a time, unbounded", .count_most = 4000000, ONE_TO_ONE(peer_kin_hundred, 0, 64)},
+        {"one at a time, unbounded", .count_most = 4000000, ONE_TO_ONE(peer_kin, 0, 64)},
+        {"100 at a time, 16 bytes", ONE_TO_ONE(peer_kin_hundred, 1024, 16)},
+        {"one at a time, 16 bytes", ONE_TO_ONE(peer_kin, 1024, 16)},
+    };
+    struct bench_contest contest = {
+        .title = "Batches: kin_queue_put_many and kin_queue_get_many",
+        .about = "One producer, one consumer; 64 bytes a message, or as said.",
         .view = BENCH_RATE,
         .list = list,
         .list_count = BENCH_COUNT(list),
@@ -130,6 +151,7 @@ int main(int argc, char **argv)
 {
     bench_begin(argc, argv, "messages a second between processes, and how many times as many kin");
     one_to_one();
+    batches();
     several("Two producers, two consumers", 2, 2);
     several("Four producers, one consumer", 4, 1);
     several("One producer, four consumers", 1, 4);

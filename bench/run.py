@@ -15,8 +15,9 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = ["queue_throughput", "queue_latency", "large_messages", "lock_alloc", "pool_tasks",
-         "process_start", "sync_uncontended", "sync_contended", "sync_latency", "sync_barrier",
-         "sync_death"]
+         "process_start", "sync_uncontended", "sync_contended", "sync_latency", "ready_latency",
+         "sync_barrier", "sync_death", "channel_throughput", "channel_latency", "channel_batches",
+         "channel_zero_copy", "channel_priority", "value_add"]
 
 
 def main():

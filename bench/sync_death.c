@@ -147,6 +147,8 @@ static const struct {
     double p99_ms; /* asked; 0: nothing */
 } ways[DEATH_WAYS] = {
     [DEATH_KIN] = {"kin lock, only the waiter is there", UNWATCHED_MS},
+    [DEATH_KIN_FEW] = {"kin lock, the first of 2 waiters dies", UNWATCHED_MS},
+    [DEATH_KIN_MANY] = {"kin lock, the first of 8 waiters dies", UNWATCHED_MS},
     [DEATH_KIN_WATCHED] = {"kin lock, the parent joins the holder", WATCHED_MS},
     [DEATH_ROBUST] = {"pthread mutex, robust", 0},
 };
@@ -167,11 +169,13 @@ static void deaths(void)
         for (int way = 0; way < DEATH_WAYS; way++)
             if (wanted(ways[way].name))
                 ms[way][round] = 1e3 * death_round((enum death_way)way);
-    bench_print_title("From the death of a holder to the next one",
-                      "SIGKILL, sent by a process that has nothing to do with it, at a random\n"
-                      "moment while another process waits for the lock: until that one has it and\n"
-                      "has been told. The kernel wakes the waiter of a robust mutex, and of that\n"
-                      "mutex alone, and knows nothing else to repair.");
+    bench_print_title(
+        "From the death of a holder to the next one",
+        "SIGKILL, sent by a process that has nothing to do with it, at a random\n"
+        "moment while other processes wait for the lock: until one of them has it and\n"
+        "has been told. The first of several waiters: a holder released the lock to it\n"
+        "before. The kernel wakes the waiter of a robust mutex, and of that mutex alone,\n"
+        "and knows nothing else to repair.");
     printf("%-38s %9s %9s %9s  p99 asked (%llu rounds)\n", "ms", "p50", "p99", "highest",
            (unsigned long long)rounds);
     for (int way = 0; way < DEATH_WAYS; way++) {

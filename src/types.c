@@ -4,7 +4,10 @@
 #include "sync/types.h"
 #include "arena/arena.h"
 #include "arena/block.h"
+#include "chan/pipe.h"
 #include "chan/ring.h"
+#include "chan/store.h"
+#include "coll/items.h"
 #include "sync/wait.h"
 #include "task/pool.h"
 
@@ -14,10 +17,14 @@ const kini_repair_fn kini_repairs[KINI_ILOCK_KINDS] = {
     [KINI_ILOCK_WAITQ] = kini_waitq_repair,
     [KINI_ILOCK_QUEUE] = kini_queue_journal_repair,
     [KINI_ILOCK_HOLDS] = kini_hold_journal_repair,
+    [KINI_ILOCK_RETURNED] = kini_returned_repair,
+    [KINI_ILOCK_STORE] = kini_store_repair,
 };
 
 const struct kini_type_ops kini_types[KINI_OBJECT_TYPES] = {
     [KINI_OBJECT_QUEUE] = {.destroy = kini_queue_object_destroy,
+                           .holder_died = kini_queue_holder_died,
+                           .give_back = kini_queue_give_back,
                            .waitq = kini_queue_waitq,
                            .ready = kini_queue_ready},
     [KINI_OBJECT_POOL] = {.destroy = kini_pool_object_destroy},
@@ -37,6 +44,12 @@ const struct kini_type_ops kini_types[KINI_OBJECT_TYPES] = {
     [KINI_OBJECT_BARRIER] = {.holder_died = kini_barrier_holder_died},
     [KINI_OBJECT_RWLOCK] = {.holder_died = kini_rwlock_holder_died},
     [KINI_OBJECT_ONCE] = {.holder_died = kini_lock_holder_died},
+    [KINI_OBJECT_PIPE] = {.destroy = kini_pipe_object_destroy},
+    [KINI_OBJECT_PIPE_END] = {.destroy = kini_pipe_end_destroy,
+                              .waitq = kini_pipe_waitq,
+                              .ready = kini_pipe_ready},
+    [KINI_OBJECT_VALUE] = {.destroy = kini_items_destroy, .holder_died = kini_items_holder_died},
+    [KINI_OBJECT_ARRAY] = {.destroy = kini_items_destroy, .holder_died = kini_items_holder_died},
 };
 
 static const struct kini_counted *const counted[KINI_OBJECT_TYPES] = {
@@ -53,5 +66,7 @@ int kini_operation_repair(struct kini_self *self, struct kini_thread_shm *dead)
 {
     if (KINI_OP_CODE(kini_load(&dead->op)) == KINI_OP_HOLD)
         return kini_hold_repair(self, dead);
+    if (KINI_OP_CODE(kini_load(&dead->op)) == KINI_OP_COPY)
+        return 0; /* it stays until the message is back: kini_store_holder_died */
     return kini_ring_repair(self, dead);
 }

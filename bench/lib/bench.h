@@ -42,6 +42,7 @@ struct bench_others {
     double busy, own; /* seconds of processor time so far */
 };
 void bench_others_begin(struct bench_others *others);
+double bench_others_busy(const struct bench_others *others); /* processors */
 void bench_others_print(const struct bench_others *others);
 
 int64_t bench_now_ns(void);

@@ -50,10 +50,16 @@ void bench_others_begin(struct bench_others *others)
     others->own = own_seconds();
 }
 
+double bench_others_busy(const struct bench_others *others)
+{
+    double passed = (double)(bench_now_ns() - others->since_ns) * 1e-9;
+    return (busy_seconds() - others->busy - (own_seconds() - others->own)) / passed;
+}
+
 void bench_others_print(const struct bench_others *others)
 {
     double passed = (double)(bench_now_ns() - others->since_ns) * 1e-9;
-    double busy = (busy_seconds() - others->busy - (own_seconds() - others->own)) / passed;
+    double busy = bench_others_busy(others);
     if (busy > 0.05 && passed > 0.5)
         printf("(others kept %.2f processors busy meanwhile: %s)\n", busy,
                busy > 0.2 ? "do not trust these numbers" : "take these numbers with care");

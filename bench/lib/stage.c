@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/bench.h"
@@ -55,9 +56,8 @@ _Noreturn static void play(struct stage *stage, int index, stage_fn fn, void *ar
     _exit(0);
 }
 
-static struct stage *run(int count, stage_fn fn, void *arg, int together)
+static struct stage *start(int count, stage_fn fn, void *arg, int together, pid_t *pids)
 {
-    pid_t pids[STAGE_MOST];
     struct stage *stage = stage_memory(sizeof *stage);
     stage->count = count;
     fflush(stdout);
@@ -67,6 +67,13 @@ static struct stage *run(int count, stage_fn fn, void *arg, int together)
         if (pids[i] == 0)
             play(stage, i, fn, arg, together);
     }
+    return stage;
+}
+
+static struct stage *run(int count, stage_fn fn, void *arg, int together)
+{
+    pid_t pids[STAGE_MOST];
+    struct stage *stage = start(count, fn, arg, together, pids);
     for (int i = 0; i < count; i++) {
         int status;
         bench_must_sys(waitpid(pids[i], &status, 0), "waitpid");
@@ -86,6 +93,51 @@ struct stage *stage_run_together(int count, stage_fn fn, void *arg)
     return run(count, fn, arg, 1);
 }
 
+static uint64_t done_by_all(const struct stage *stage)
+{
+    uint64_t sum = 0;
+    for (int i = 0; i < stage->count; i++)
+        sum += atomic_load_explicit(&stage->places[i].done, memory_order_relaxed);
+    return sum;
+}
+
+static void let_pass(double seconds)
+{
+    int64_t ns = (int64_t)(seconds * 1e9);
+    struct timespec time = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    while (nanosleep(&time, &time) < 0)
+        ;
+}
+
+/* Still running when it is killed: whoever ended earlier has failed, and said why. */
+static void kill_all(const pid_t *pids, int count)
+{
+    int failed = 0;
+    for (int i = 0; i < count; i++)
+        kill(pids[i], SIGKILL);
+    for (int i = 0; i < count; i++) {
+        int status;
+        bench_must_sys(waitpid(pids[i], &status, 0), "waitpid");
+        failed |= !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+    }
+    if (failed)
+        bench_die("a process ended before its time");
+}
+
+double stage_run_window(int count, stage_fn fn, void *arg, double warm_up, double seconds)
+{
+    pid_t pids[STAGE_MOST];
+    struct stage *stage = start(count, fn, arg, 0, pids);
+    let_pass(warm_up);
+    int64_t begin_ns = bench_now_ns();
+    uint64_t before = done_by_all(stage);
+    let_pass(seconds);
+    double rate = (double)(done_by_all(stage) - before) * 1e9 / (double)(bench_now_ns() - begin_ns);
+    kill_all(pids, count);
+    stage_free(stage);
+    return rate;
+}
+
 void stage_go(struct stage *stage, int index)
 {
     atomic_fetch_add(&stage->ready, 1);
@@ -97,6 +149,13 @@ void stage_go(struct stage *stage, int index)
 void stage_done(struct stage *stage, int index)
 {
     stage->places[index].end_ns = bench_now_ns();
+}
+
+void stage_end(struct stage *stage)
+{
+    atomic_fetch_add(&stage->ended, 1);
+    while (atomic_load(&stage->ended) < stage->count)
+        usleep(100);
 }
 
 double stage_seconds(const struct stage *stage)

@@ -11,7 +11,8 @@
 static void *boost_open(const struct peer_opts *opts)
 {
     char name[64];
-    snprintf(name, sizeof name, "kin-bench-%d", (int)getpid());
+    static int number; /* there and back are open at the same time */
+    snprintf(name, sizeof name, "kin-bench-%d-%d", (int)getpid(), number++);
     return boost_queue_open(name, opts->depth, opts->bytes);
 }
 
@@ -27,6 +28,15 @@ static void boost_get(void *channel, void *buffer, size_t bytes)
         bench_die("boost: receive failed");
 }
 
+static void boost_poll(void *channel, void *buffer, size_t bytes)
+{
+    int r;
+    while ((r = boost_queue_try_receive(channel, buffer, bytes)) == 0)
+        ;
+    if (r < 0)
+        bench_die("boost: try_receive failed");
+}
+
 PEER_STREAMS(boost, boost_put, boost_get)
 
 const struct peer peer_boost = {"boost::interprocess message_queue",
@@ -38,3 +48,8 @@ const struct peer peer_boost = {"boost::interprocess message_queue",
                                 boost_receive,
                                 NULL,
                                 NULL};
+const struct peer peer_boost_polled = {.name = "boost",
+                                       .open = boost_open,
+                                       .close = boost_queue_close,
+                                       .put = boost_put,
+                                       .get = boost_poll};

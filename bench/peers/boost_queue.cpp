@@ -44,3 +44,16 @@ int boost_queue_receive(void *queue, void *buffer, size_t bytes)
     }
     return received == bytes ? 0 : -1;
 }
+
+int boost_queue_try_receive(void *queue, void *buffer, size_t bytes)
+{
+    message_queue::size_type received;
+    unsigned priority;
+    try {
+        if (!static_cast<message_queue *>(queue)->try_receive(buffer, bytes, received, priority))
+            return 0;
+    } catch (...) {
+        return -1;
+    }
+    return received == bytes ? 1 : -1;
+}

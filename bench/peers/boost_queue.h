@@ -15,6 +15,8 @@ void boost_queue_close(void *queue);
 /* 0, or -1 if it threw. */
 int boost_queue_send(void *queue, const void *data, size_t bytes);
 int boost_queue_receive(void *queue, void *buffer, size_t bytes);
+/* 1, 0: there is none, or -1 if it threw. */
+int boost_queue_try_receive(void *queue, void *buffer, size_t bytes);
 
 #ifdef __cplusplus
 }

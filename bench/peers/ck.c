@@ -20,14 +20,22 @@ CK_RING_PROTOTYPE(slot, slot)
 struct ck_channel {
     _Alignas(64) ck_ring_t ring;
     uint64_t total_bytes;
+    uint64_t depth, stride;   /* of the large messages */
+    _Alignas(64) uint64_t in; /* large messages put so far: the producer's own */
     _Alignas(64) struct slot slots[];
 };
 
 static void *ck_open(const struct peer_opts *opts)
 {
-    uint64_t bytes = sizeof(struct ck_channel) + opts->depth * sizeof(struct slot);
+    if (opts->producers > 1 || opts->consumers > 1)
+        return NULL;
+    uint64_t stride = opts->bytes > sizeof(struct slot) ? (opts->bytes + 63) & ~63ull : 0;
+    uint64_t bytes =
+        sizeof(struct ck_channel) + opts->depth * sizeof(struct slot) + (opts->depth + 1) * stride;
     struct ck_channel *channel = stage_memory(bytes);
     channel->total_bytes = bytes;
+    channel->depth = opts->depth;
+    channel->stride = stride;
     ck_ring_init(&channel->ring, (unsigned)opts->depth); /* a power of two; holds one less */
     return channel;
 }
@@ -49,8 +57,38 @@ static inline void ck_get_slot(struct ck_channel *channel, struct slot *slot)
         ck_pr_stall();
 }
 
+/* A large message lies beside the ring, which carries its place. The ring holds depth - 1 places
+ * and the consumer has one more in hand, so with depth + 1 of them the next is free: it is taken
+ * when the one before was put. */
+static char *large(struct ck_channel *channel, uint64_t place)
+{
+    return (char *)(channel->slots + channel->depth) + place * channel->stride;
+}
+
+static void ck_put_large(struct ck_channel *channel, const void *data, size_t bytes)
+{
+    struct slot slot;
+    uint64_t place = channel->in++ % (channel->depth + 1);
+    memcpy(large(channel, place), data, bytes);
+    memcpy(slot.bytes, &place, sizeof place);
+    ck_put_slot(channel, &slot);
+}
+
+static void ck_get_large(struct ck_channel *channel, void *buffer, size_t bytes)
+{
+    struct slot slot;
+    uint64_t place;
+    ck_get_slot(channel, &slot);
+    memcpy(&place, slot.bytes, sizeof place);
+    memcpy(buffer, large(channel, place), bytes);
+}
+
 static void ck_put(void *channel, const void *data, size_t bytes)
 {
+    if (bytes > sizeof(struct slot)) {
+        ck_put_large(channel, data, bytes);
+        return;
+    }
     if (bytes == sizeof(struct slot)) { /* ck only reads it */
         ck_put_slot(channel, (struct slot *)(uintptr_t)data);
         return;
@@ -62,6 +100,10 @@ static void ck_put(void *channel, const void *data, size_t bytes)
 
 static void ck_get(void *channel, void *buffer, size_t bytes)
 {
+    if (bytes > sizeof(struct slot)) {
+        ck_get_large(channel, buffer, bytes);
+        return;
+    }
     if (bytes == sizeof(struct slot)) {
         ck_get_slot(channel, buffer);
         return;

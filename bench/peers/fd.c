@@ -128,6 +128,17 @@ static void fd_poll(void *channel, void *buffer, size_t bytes)
         bench_must_sys(-1, "read");
 }
 
+/* A message comes whole: for sockets of packets. */
+static void packet_poll(void *channel, void *buffer, size_t bytes)
+{
+    const struct fds *fds = channel;
+    ssize_t r;
+    while ((r = recv(fds->out, buffer, bytes, MSG_DONTWAIT)) < 0 && errno == EAGAIN)
+        ;
+    if (r != (ssize_t)bytes)
+        bench_must_sys(-1, "recv");
+}
+
 PEER_STREAMS(fd, fd_put, fd_get)
 PEER_PINGS(fd, fd_put, fd_poll)
 
@@ -146,3 +157,8 @@ const struct peer peer_pipe_polled = {"pipe, non-blocking reads",
                                       NULL,
                                       fd_ping,
                                       fd_echo};
+const struct peer peer_seqpacket_polled = {.name = "seqpacket",
+                                           .open = seqpacket_open,
+                                           .close = fds_close,
+                                           .put = fd_put,
+                                           .get = packet_poll};

@@ -2,6 +2,7 @@
  * kin's queue, as a program uses it: put and get with no deadline, default options. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <kin/kin.h>
 
@@ -65,9 +66,58 @@ static void kin_poll(void *channel, void *buffer, size_t bytes)
 PEER_STREAMS(kin, kin_put, kin_get)
 PEER_PINGS(kin, kin_put, kin_poll)
 
+/* --- a hundred at a time -------------------------------------------------------------------- */
+
+#define HUNDRED 100u
+
+/* Every message is different and stands in the sender's memory before it is put, as in loop_send.
+ */
+static void kin_hundred_send(void *channel, uint64_t count, size_t bytes)
+{
+    static _Alignas(64) char messages[HUNDRED][MESSAGE_MOST];
+    struct kin_item items[HUNDRED];
+    memset(messages, 1, sizeof messages);
+    for (uint64_t sent = 0; sent < count;) {
+        uint32_t n = count - sent < HUNDRED ? (uint32_t)(count - sent) : HUNDRED;
+        for (uint32_t i = 0; i < n; i++, sent++) {
+            memcpy(messages[i], &sent, sizeof sent);
+            items[i] = (struct kin_item){messages[i], bytes};
+        }
+        int64_t r = kin_queue_put_many(channel, items, n, KIN_NEVER);
+        if (__builtin_expect(r != n, 0))
+            bench_must(r < 0 ? r : -EPROTO, "kin_queue_put_many");
+    }
+}
+
+static uint64_t kin_hundred_receive(void *channel, uint64_t count, size_t bytes)
+{
+    static _Alignas(64) char buffer[HUNDRED * MESSAGE_MOST];
+    struct kin_item items[HUNDRED];
+    uint64_t sum = 0, number;
+    for (uint64_t left = count; left > 0;) {
+        uint32_t most = left < HUNDRED ? (uint32_t)left : HUNDRED;
+        int64_t n = kin_queue_get_many(channel, items, most, buffer, sizeof buffer, KIN_NEVER);
+        bench_must(n, "kin_queue_get_many");
+        for (int64_t i = 0; i < n; i++) {
+            if (__builtin_expect(items[i].bytes != bytes, 0))
+                bench_must(-EPROTO, "kin_queue_get_many");
+            memcpy(&number, items[i].data, sizeof number);
+            sum += number;
+        }
+        left -= (uint64_t)n;
+    }
+    return sum;
+}
+
+const struct peer peer_kin_hundred = {
+    "kin queue, 100 at a time", kin_open, kin_close, kin_put, kin_get, kin_hundred_send,
+    kin_hundred_receive,        NULL,     NULL};
+
 const struct peer peer_kin = {"kin queue", kin_open,    kin_close, kin_put, kin_get,
                               kin_send,    kin_receive, kin_ping,  kin_echo};
 /* With a ring just wide enough for the message. */
 const struct peer peer_kin_small = {
     "kin queue, narrow", kin_small_open, kin_close, kin_put, kin_get, kin_send,
     kin_receive,         kin_ping,       kin_echo};
+const struct peer peer_kin_polled = {
+    .name = "kin queue", .open = kin_open, .close = kin_close, .put = kin_put, .get = kin_poll};

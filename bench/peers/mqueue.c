@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * POSIX message queues. Its name is removed as soon as it is open: nothing is left behind. */
+#include <errno.h>
 #include <fcntl.h>
 #include <mqueue.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/bench.h"
@@ -44,8 +46,23 @@ static void mqueue_get(void *channel, void *buffer, size_t bytes)
     bench_must_sys(r == (ssize_t)bytes ? 0 : -1, "mq_receive");
 }
 
+static void mqueue_poll(void *channel, void *buffer, size_t bytes)
+{
+    const struct timespec past = {0};
+    ssize_t r;
+    while ((r = mq_timedreceive(*(mqd_t *)channel, buffer, bytes, NULL, &past)) < 0 &&
+           errno == ETIMEDOUT)
+        ;
+    bench_must_sys(r == (ssize_t)bytes ? 0 : -1, "mq_timedreceive");
+}
+
 PEER_STREAMS(mqueue, mqueue_put, mqueue_get)
 
 const struct peer peer_mqueue = {
     "POSIX message queue", mqueue_open,    mqueue_close, mqueue_put, mqueue_get,
     mqueue_send,           mqueue_receive, NULL,         NULL};
+const struct peer peer_mqueue_polled = {.name = "mqueue",
+                                        .open = mqueue_open,
+                                        .close = mqueue_close,
+                                        .put = mqueue_put,
+                                        .get = mqueue_poll};

@@ -21,6 +21,7 @@ struct kin_arena_opts {
     uint64_t reserve_bytes; /* address space to reserve, the upper bound of the arena; 0: 64 GiB, or
                                as much as RLIMIT_AS leaves */
     const char *name;       /* for observers, up to 31 bytes; NULL: none */
+    const char *path;       /* kin_arena_open: a file to hold the arena; NULL: none */
 };
 
 /* Create an arena and join it. The calling process becomes its first participant.
@@ -30,6 +31,52 @@ struct kin_arena_opts {
  * Safety: any thread | after fork: the child has it too. */
 KIN_API KIN_NODISCARD int kin_arena_create(const struct kin_arena_opts *opts,
                                            struct kin_arena **ret_arena);
+
+/* Join the arena of that name, or create it if there is none: so programs meet that are no
+ * relatives. A name is the calling user's own (1 to 31 bytes, no '/'); it lies in no file system,
+ * and is free again as soon as the last process that has the arena is gone, however it ended.
+ * Options count for who creates; opts->name is NULL or the same name. Objects in it are found by
+ * name, too: kin_queue_open and its like. Addresses differ between programs: pass no pointers.
+ *
+ * With opts->path the arena lies in that file (created with mode 0600; it must be on a file system
+ * that can punch holes), so that other users, who may write it, and containers, which share it, can
+ * join; the name is for observers then and may be NULL. The file stays when all are gone, and is
+ * used again. Who cuts it short while it is in use kills those who use it.
+ *
+ * Errors: -EINVAL (name, path), -EPROTO (another build of kin, not an arena, or a damaged one),
+ * -EACCES (another user's), -EBUSY (somebody holds the name, and nobody can be reached under it: a
+ * stopped process, another user, another pid namespace), -EOPNOTSUPP (file system), -ENOSPC (1023
+ * participants; disk), and those of kin_arena_create.
+ * Blocks for some milliseconds while others open the same name, for ten seconds at most.
+ * Safety: any thread | after fork: the child has it too. */
+KIN_API KIN_NODISCARD int kin_arena_open(const char *name, const struct kin_arena_opts *opts,
+                                         struct kin_arena **ret_arena);
+
+/* The same, but -ENOENT if there is none. */
+KIN_API KIN_NODISCARD int kin_arena_find(const char *name, const struct kin_arena_opts *opts,
+                                         struct kin_arena **ret_arena);
+
+/* In a program that kin_process_spawn has started: the arena that was handed over. Once; call it
+ * before other threads use the environment. The objects are found with kin_noun_inherit, by their
+ * position in the list of the parent, or by name.
+ * Errors: -ENOENT (none was handed over), -ESTALE (another process has taken it), -EPROTO (another
+ * build of kin), -ENOMEM (address space: RLIMIT_AS), -EMFILE. Safety: one thread, once. */
+KIN_API KIN_NODISCARD int kin_arena_inherit(struct kin_arena **ret_arena);
+
+/* Objects by name, in every arena. For each noun there are
+ *   kin_noun_open     the object of that name: the one that is there, or a new one. Of several that
+ *                     open the same name one creates it, the others find it
+ *   kin_noun_find     the one that is there: -ENOENT if there is none
+ *   kin_noun_inherit  the one that was handed over at that position: see kin_process_spawn
+ * An object is there as long as a process has a handle of it; the name is that in its options, so
+ * objects made with kin_noun_create are found, too (of several with one name any one of them).
+ * Options describe what is wanted: what they leave 0 may be anything, what they say and is
+ * otherwise is an error. Initial states count only for who creates. A process may open one object
+ * several times; what it holds is given back with its last handle.
+ * Errors: -EINVAL (name; an option that contradicts), -EPROTOTYPE (the name is that of another kind
+ * of object; a pool, which has only its own processes), -EPROTO (damaged), -EBUSY, -ENOMEM,
+ * -ENOSPC. Does not block, but for a moment while the object of that name is being destroyed.
+ * Safety: any thread | any process | after fork: the child has the handle too. */
 
 /* Leave the arena: give back what this process holds in it, unmap it and free the handle. NULL is
  * ignored. Every other handle of this process to objects of the arena is invalid afterwards.

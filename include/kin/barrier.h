@@ -32,6 +32,17 @@ KIN_API KIN_NODISCARD int kin_barrier_create(struct kin_arena *arena, uint32_t p
                                              const struct kin_barrier_opts *opts,
                                              struct kin_barrier **ret_barrier);
 
+/* The barrier of that name in the arena, which is created if there is none: see <kin/arena.h>.
+ * It must have as many parties. The action is that of this process. */
+KIN_API KIN_NODISCARD int kin_barrier_open(struct kin_arena *arena, const char *name,
+                                           uint32_t parties_count,
+                                           const struct kin_barrier_opts *opts,
+                                           struct kin_barrier **ret_barrier);
+KIN_API KIN_NODISCARD int kin_barrier_find(struct kin_arena *arena, const char *name,
+                                           struct kin_barrier **ret_barrier);
+KIN_API KIN_NODISCARD int kin_barrier_inherit(struct kin_arena *arena, uint32_t position,
+                                              struct kin_barrier **ret_barrier);
+
 /* Give this process's handle back. Threads of this process that wait wake with -ESTALE, and the
  * barrier is broken then. NULL is ignored. Safety: when no other thread is about to use it. */
 KIN_API void kin_barrier_destroy(struct kin_barrier *barrier);

@@ -27,6 +27,19 @@ KIN_API KIN_NODISCARD int kin_condition_create(struct kin_arena *arena,
                                                const struct kin_condition_opts *opts,
                                                struct kin_condition **ret_condition);
 
+/* The condition of that name in the arena, which is created if there is none: see <kin/arena.h>.
+ * Find and inherit take options, too: the lock that was given to the condition is to be given by
+ * each process (-EINVAL if it is another one). */
+KIN_API KIN_NODISCARD int kin_condition_open(struct kin_arena *arena, const char *name,
+                                             const struct kin_condition_opts *opts,
+                                             struct kin_condition **ret_condition);
+KIN_API KIN_NODISCARD int kin_condition_find(struct kin_arena *arena, const char *name,
+                                             const struct kin_condition_opts *opts,
+                                             struct kin_condition **ret_condition);
+KIN_API KIN_NODISCARD int kin_condition_inherit(struct kin_arena *arena, uint32_t position,
+                                                const struct kin_condition_opts *opts,
+                                                struct kin_condition **ret_condition);
+
 /* Give this process's handle back, not that of a lock which was given. Threads of this process that
  * wait wake with -ESTALE. NULL is ignored. Safety: when no other thread is about to use it. */
 KIN_API void kin_condition_destroy(struct kin_condition *condition);

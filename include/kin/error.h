@@ -11,11 +11,13 @@
  *                    a limit of the machine or of the arena; kin_error_text() says which
  *   -EPERM, -EACCES  release of what nobody holds; of what somebody else holds
  *   -EOVERFLOW       a release beyond the bound
- *   -EPIPE           the barrier is broken
+ *   -EPIPE           the barrier is broken; the other end of the pipe is closed
  *   -EDEADLK         the call would wait for its own thread
  *   -EPROTOTYPE      a handle of another kind of object
  *   -EXDEV           an object of another arena
- *   -ESHUTDOWN       the object was shut down, and drained if it is a queue
+ *   -ESHUTDOWN       the object was shut down, and drained if it is a queue; end of file of a pipe
+ *   -ENOMSG          what is next in the pipe is of the other kind: a message, a descriptor
+ *   -EBADF           no such descriptor; the wrong end of a one-way pipe
  *   -ESTALE          the object or the handle is gone
  *   -EOWNERDEAD      the worker process that ran the task died; the holder of the lock did
  *   -ECANCELED       the pool was terminated before the task ran

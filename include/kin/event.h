@@ -21,6 +21,16 @@ KIN_API KIN_NODISCARD int kin_event_create(struct kin_arena *arena,
                                            const struct kin_event_opts *opts,
                                            struct kin_event **ret_event);
 
+/* The event of that name in the arena, which is created if there is none: see <kin/arena.h>.
+ * Whether it is set counts only for who creates it. */
+KIN_API KIN_NODISCARD int kin_event_open(struct kin_arena *arena, const char *name,
+                                         const struct kin_event_opts *opts,
+                                         struct kin_event **ret_event);
+KIN_API KIN_NODISCARD int kin_event_find(struct kin_arena *arena, const char *name,
+                                         struct kin_event **ret_event);
+KIN_API KIN_NODISCARD int kin_event_inherit(struct kin_arena *arena, uint32_t position,
+                                            struct kin_event **ret_event);
+
 /* Give this process's handle back. Threads of this process that wait wake with -ESTALE. NULL is
  * ignored. Safety: when no other thread is about to use the handle. */
 KIN_API void kin_event_destroy(struct kin_event *event);

@@ -4,12 +4,15 @@
 #define KIN_KIN_H
 
 #include <kin/arena.h>
+#include <kin/array.h>
 #include <kin/error.h>
 #include <kin/export.h>
+#include <kin/pipe.h>
 #include <kin/pool.h>
 #include <kin/process.h>
 #include <kin/queue.h>
 #include <kin/sync.h>
 #include <kin/time.h>
+#include <kin/value.h>
 
 #endif

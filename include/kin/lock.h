@@ -47,6 +47,16 @@ struct kin_owner {
 KIN_API KIN_NODISCARD int kin_lock_create(struct kin_arena *arena, const struct kin_lock_opts *opts,
                                           struct kin_lock **ret_lock);
 
+/* The lock of that name in the arena, which is created if there is none: see <kin/arena.h>.
+ * on_abandoned, if it is not 0, must be that of the lock which is there. */
+KIN_API KIN_NODISCARD int kin_lock_open(struct kin_arena *arena, const char *name,
+                                        const struct kin_lock_opts *opts,
+                                        struct kin_lock **ret_lock);
+KIN_API KIN_NODISCARD int kin_lock_find(struct kin_arena *arena, const char *name,
+                                        struct kin_lock **ret_lock);
+KIN_API KIN_NODISCARD int kin_lock_inherit(struct kin_arena *arena, uint32_t position,
+                                           struct kin_lock **ret_lock);
+
 /* Give this process's handle back. The lock goes with the last process that has it. Threads of this
  * process that wait for it wake with -ESTALE; if this process holds the lock, it is abandoned.
  * NULL is ignored. Safety: when no other thread of the process is about to use the handle. */
@@ -80,6 +90,16 @@ KIN_API int64_t kin_lock_abandoned(struct kin_lock *lock);
 KIN_API KIN_NODISCARD int kin_rlock_create(struct kin_arena *arena,
                                            const struct kin_lock_opts *opts,
                                            struct kin_rlock **ret_rlock);
+/* The rlock of that name in the arena, which is created if there is none: see <kin/arena.h>.
+ * on_abandoned as for a lock. */
+KIN_API KIN_NODISCARD int kin_rlock_open(struct kin_arena *arena, const char *name,
+                                         const struct kin_lock_opts *opts,
+                                         struct kin_rlock **ret_rlock);
+KIN_API KIN_NODISCARD int kin_rlock_find(struct kin_arena *arena, const char *name,
+                                         struct kin_rlock **ret_rlock);
+KIN_API KIN_NODISCARD int kin_rlock_inherit(struct kin_arena *arena, uint32_t position,
+                                            struct kin_rlock **ret_rlock);
+
 KIN_API void kin_rlock_destroy(struct kin_rlock *rlock);
 KIN_API KIN_NODISCARD int kin_rlock_acquire(struct kin_rlock *rlock, kin_deadline deadline);
 KIN_API KIN_NODISCARD int kin_rlock_try_acquire(struct kin_rlock *rlock);

@@ -21,6 +21,15 @@ struct kin_once_opts {
 KIN_API KIN_NODISCARD int kin_once_create(struct kin_arena *arena, const struct kin_once_opts *opts,
                                           struct kin_once **ret_once);
 
+/* The once of that name in the arena, which is created if there is none: see <kin/arena.h>. */
+KIN_API KIN_NODISCARD int kin_once_open(struct kin_arena *arena, const char *name,
+                                        const struct kin_once_opts *opts,
+                                        struct kin_once **ret_once);
+KIN_API KIN_NODISCARD int kin_once_find(struct kin_arena *arena, const char *name,
+                                        struct kin_once **ret_once);
+KIN_API KIN_NODISCARD int kin_once_inherit(struct kin_arena *arena, uint32_t position,
+                                           struct kin_once **ret_once);
+
 /* Give this process's handle back. Threads of this process that wait wake with -ESTALE. NULL is
  * ignored. Safety: when no other thread is about to use the handle. */
 KIN_API void kin_once_destroy(struct kin_once *once);

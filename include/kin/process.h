@@ -34,6 +34,26 @@ KIN_API KIN_NODISCARD int kin_process_start(struct kin_arena *arena, kin_process
                                             const struct kin_process_opts *opts,
                                             struct kin_process **ret_process);
 
+struct kin_spawn_opts {
+    uint32_t size;            /* sizeof(struct kin_spawn_opts); 0 stands for it too */
+    uint32_t daemon;          /* as above, from kin_arena_inherit on */
+    const char *name;         /* up to 31 bytes; NULL: "Process-N" */
+    char *const *environment; /* NULL: that of this process */
+    uint32_t objects_count; /* what is handed over beside the arena: handles of queues, locks and */
+    const void *const *objects; /* all that has a kin_noun_inherit */
+};
+
+/* Start another program, which links kin and calls kin_arena_inherit. path is searched for in PATH
+ * if it has no '/'. Of all objects of the arena the child holds only those handed over; until it
+ * has opened them they are kept for it, also if this process gives its handles back. Errors: those
+ * of exec (-ENOENT, -EACCES, -ENOEXEC, -E2BIG …), -EINVAL, -EXDEV (a handle of another arena),
+ * -ESTALE, -EAGAIN, -ENOMEM, -EMFILE, -ENOSPC. After an error there is no child. The caller owns
+ * the handle, which is as one of kin_process_start. Safety: any thread | after fork: the handle is
+ * only good in the process that started. */
+KIN_API KIN_NODISCARD int kin_process_spawn(struct kin_arena *arena, const char *path,
+                                            char *const argv[], const struct kin_spawn_opts *opts,
+                                            struct kin_process **ret_process);
+
 /* Wait until the child has ended and collect it. 0 when it has ended (also when it had before).
  * Errors: -ETIMEDOUT, -ECHILD (not the parent).
  * Blocks until the child ends or the deadline passes. Safety: any thread. */

@@ -27,13 +27,22 @@ KIN_API KIN_NODISCARD int kin_rwlock_create(struct kin_arena *arena,
                                             const struct kin_rwlock_opts *opts,
                                             struct kin_rwlock **ret_rwlock);
 
+/* The rwlock of that name in the arena, which is created if there is none: see <kin/arena.h>. */
+KIN_API KIN_NODISCARD int kin_rwlock_open(struct kin_arena *arena, const char *name,
+                                          const struct kin_rwlock_opts *opts,
+                                          struct kin_rwlock **ret_rwlock);
+KIN_API KIN_NODISCARD int kin_rwlock_find(struct kin_arena *arena, const char *name,
+                                          struct kin_rwlock **ret_rwlock);
+KIN_API KIN_NODISCARD int kin_rwlock_inherit(struct kin_arena *arena, uint32_t position,
+                                             struct kin_rwlock **ret_rwlock);
+
 /* Give this process's handle back, and what it holds. Threads of this process that wait wake with
  * -ESTALE. NULL is ignored. Safety: when no other thread is about to use the handle. */
 KIN_API void kin_rwlock_destroy(struct kin_rwlock *rwlock);
 
 /* Acquire for reading, also again in a thread that reads already. 0, or KIN_ABANDONED.
  * Errors: -ETIMEDOUT (a deadline that has passed tries once), -EDEADLK (this thread writes),
- * -ESTALE, -ENOSPC (this thread holds 48 such objects).
+ * -ESTALE, -ENOSPC (this thread holds 64 such objects).
  * Safety: any thread | any process | not in signal handlers. */
 KIN_API KIN_NODISCARD int kin_rwlock_acquire_read(struct kin_rwlock *rwlock, kin_deadline deadline);
 /* Acquire for writing. Errors as above; -EDEADLK: this thread reads or writes already. */

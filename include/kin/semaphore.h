@@ -32,6 +32,16 @@ KIN_API KIN_NODISCARD int kin_semaphore_create(struct kin_arena *arena, uint32_t
                                                const struct kin_semaphore_opts *opts,
                                                struct kin_semaphore **ret_semaphore);
 
+/* The semaphore of that name in the arena, which is created if there is none: see <kin/arena.h>.
+ * Its initial value must be that one, and it must be bounded if opts says so. */
+KIN_API KIN_NODISCARD int kin_semaphore_open(struct kin_arena *arena, const char *name,
+                                             uint32_t value, const struct kin_semaphore_opts *opts,
+                                             struct kin_semaphore **ret_semaphore);
+KIN_API KIN_NODISCARD int kin_semaphore_find(struct kin_arena *arena, const char *name,
+                                             struct kin_semaphore **ret_semaphore);
+KIN_API KIN_NODISCARD int kin_semaphore_inherit(struct kin_arena *arena, uint32_t position,
+                                                struct kin_semaphore **ret_semaphore);
+
 /* Give this process's handle back, and the permits that it holds. Threads of this process that wait
  * wake with -ESTALE. NULL is ignored. Safety: when no other thread is about to use the handle. */
 KIN_API void kin_semaphore_destroy(struct kin_semaphore *semaphore);
@@ -39,7 +49,7 @@ KIN_API void kin_semaphore_destroy(struct kin_semaphore *semaphore);
 /* Take a permit. Blocks while there is none; a release wakes it, but who
  * comes meanwhile may be quicker.
  * Errors: -ETIMEDOUT (a deadline that has passed tries once), -ESTALE, -ENOSPC (this thread
- * has acquired permits of 48 semaphores and not released them itself). Safety: any thread | any
+ * has acquired permits of 64 semaphores and not released them itself). Safety: any thread | any
  * process | not in signal handlers. */
 KIN_API KIN_NODISCARD int kin_semaphore_acquire(struct kin_semaphore *semaphore,
                                                 kin_deadline deadline);

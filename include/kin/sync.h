@@ -8,6 +8,7 @@
 #include <kin/event.h>
 #include <kin/lock.h>
 #include <kin/once.h>
+#include <kin/ready.h>
 #include <kin/rwlock.h>
 #include <kin/semaphore.h>
 #include <kin/wait.h>

@@ -7,6 +7,7 @@
 #include <kin/barrier.h>
 #include <kin/event.h>
 #include <kin/lock.h>
+#include <kin/pipe.h>
 #include <kin/process.h>
 #include <kin/queue.h>
 #include <kin/semaphore.h>
@@ -25,6 +26,8 @@ enum kin_wait_kind {
     KIN_WAIT_GET,       /* the queue has a message, or is shut down */
     KIN_WAIT_PUT,       /* the queue has room, or is shut down */
     KIN_WAIT_FD,        /* the descriptor is readable: a process that ended, for example */
+    KIN_WAIT_RECV,      /* the end of a pipe has a message, or the end of file */
+    KIN_WAIT_SEND,      /* the end of a pipe has room, or the other one is closed */
 };
 
 struct kin_wait {
@@ -69,6 +72,18 @@ static inline struct kin_wait kin_wait_put(struct kin_queue *queue)
     return wait;
 }
 
+static inline struct kin_wait kin_wait_recv(struct kin_pipe *end)
+{
+    struct kin_wait wait = {KIN_WAIT_RECV, -1, end};
+    return wait;
+}
+
+static inline struct kin_wait kin_wait_send(struct kin_pipe *end)
+{
+    struct kin_wait wait = {KIN_WAIT_SEND, -1, end};
+    return wait;
+}
+
 static inline struct kin_wait kin_wait_process(struct kin_process *process)
 {
     struct kin_wait wait = {KIN_WAIT_FD, kin_process_fd(process), NULL};
@@ -86,7 +101,8 @@ static inline struct kin_wait kin_wait_fd(int fd)
  * Descriptors beside objects are looked at every 10 ms, alone at once.
  * Errors: -ETIMEDOUT (a deadline that has passed looks once), -EINVAL (none, more than
  * KIN_WAIT_ANY_MAX, no such kind), -EPROTOTYPE (an object of another kind), -EXDEV (of another
- * arena), -EBADF, -ESTALE. Safety: any thread | any process. */
+ * arena), -EBADF (no descriptor; the end of a one-way pipe that goes the other way), -ESTALE.
+ * Safety: any thread | any process. */
 KIN_API KIN_NODISCARD int kin_wait_any(struct kin_arena *arena, const struct kin_wait *waits,
                                        uint32_t count, kin_deadline deadline);
 

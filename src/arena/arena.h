@@ -43,6 +43,7 @@ struct kini_self {
     uint64_t owner_word;  /* how locks name us */
     uint64_t first_key;   /* whom we let go first, and since when: sync/handle.h */
     int64_t first_since_ns;
+    int64_t slice_ns, handed_on_ns;   /* when the last sleep began, and: sync/watch.c */
     uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
     uint32_t probing;                 /* long spins to go: see sync/wait.c */
     struct kini_self *next;           /* of this thread */
@@ -55,6 +56,7 @@ struct kin_arena {
     uint64_t bytes;
     int fd;
     int token_fd; /* holds the byte lock of our slot */
+    int seat_fd;  /* keeps the name for this arena: open.c; -1: it has none */
     uint32_t slot;
     uint32_t generation;
     struct kini_super_shm *super;
@@ -68,6 +70,11 @@ struct kin_arena {
     kini_a32 reaping;      /* a thread of this process is reaping: our descriptor holds the byte */
     pthread_mutex_t mutex; /* private: selves, fork, children. Outermost of all locks */
     struct kini_self *selves;
+    kini_a64 bell_sender;      /* what this process rings bells with (os.h) */
+    struct kini_self *pollers; /* records that stand for a descriptor: sync/ready.c */
+    uint32_t *handles;   /* by object: how many handles of it this process has. Under the mutex */
+    uint32_t *inherited; /* tags of the objects handed over at exec, by position */
+    uint32_t inherited_count;
     uint32_t epoch;      /* raised when we joined behind a fork that no handler saw */
     kini_a32 looks;      /* of this process after the dead */
     kini_a32 orphans;    /* hint: records of ended threads that hold something */
@@ -124,6 +131,12 @@ void kini_self_forget_classes(struct kini_self *self);
 /* In the child of a fork: none of the parent's threads is here. */
 void kini_threads_after_fork(struct kin_arena *arena);
 
+/* A thread record for what waits in poll, in no thread of ours: entered in arena->pollers, and
+ * freed by close. After a fork in the child, and after a detach, self->arena is NULL. */
+int kini_poller_open(struct kin_arena *arena, struct kini_self *self);
+void kini_poller_close(struct kini_self *self);
+void kini_pollers_forget(struct kin_arena *arena);
+
 /* --- participant.c: slots ------------------------------------------------------------------- */
 
 /* Reserve a slot for a process that does not exist yet; *ret_token holds its byte. */
@@ -159,7 +172,11 @@ struct kini_fork_call {
     int error; /* out: why there is none */
 };
 extern __thread struct kini_fork_call kini_fork_call;
-int kini_fork_register(struct kin_arena *arena);
+/* Between begin and end no other thread of this process forks with handlers. */
+int kini_fork_begin(void);
+void kini_fork_end(void);
+void kini_fork_add(struct kin_arena *arena);     /* between them */
+int kini_fork_register(struct kin_arena *arena); /* all three */
 void kini_fork_unregister(struct kin_arena *arena);
 /* In a child that no handler saw: become a participant of our own. */
 int kini_rejoin(struct kin_arena *arena);
@@ -177,15 +194,38 @@ int kini_reap_all(struct kin_arena *arena, bool quick);
 
 /* --- object.c ------------------------------------------------------------------------------- */
 
-int kini_object_create(struct kini_self *self, uint32_t type, uint64_t offset, const char *name,
-                       uint32_t *ret_id, uint32_t *ret_gen);
+struct kini_new_object {
+    uint32_t type;
+    const char *name; /* NULL: none */
+    uint64_t offset;  /* of its block, PRIVATE to us and complete; the object's from here on */
+    /* Give the object's further blocks to it, and write the tag where it belongs. Nobody sees the
+     * object yet. NULL: nothing to do. */
+    void (*own)(struct kini_self *self, uint64_t offset, uint32_t tag);
+};
+int kini_object_create(struct kini_self *self, const struct kini_new_object *new, uint32_t *ret_id,
+                       uint32_t *ret_gen);
+/* Take hold of the object of that type and name: 1; or create it: 0. offset 0: only find it.
+ * -ENOENT; -EPROTOTYPE: *ret_id is of another type; -EBUSY. */
+int kini_object_open(struct kini_self *self, const struct kini_new_object *new, uint32_t *ret_id,
+                     uint32_t *ret_gen);
+/* Take hold of the object handed over at that position: 1. -ENOENT, -EPROTOTYPE, -ESTALE. */
+int kini_object_inherited(struct kini_self *self, uint32_t type, uint32_t position,
+                          uint32_t *ret_id, uint32_t *ret_gen);
+/* One handle less in this process. True: it was the last, so drop the object. Under the mutex. */
+bool kini_object_let_go(struct kin_arena *arena, uint32_t id);
+/* From now on the object is there for as long as its keeper is. At most two keepers; by the creator
+ * of all of them, who holds the object itself until then. */
+void kini_object_keep(struct kini_self *self, uint32_t tag, uint32_t keeper_tag);
+bool kini_object_is_kept_by(struct kini_self *self, uint32_t tag, uint32_t keeper_tag);
 /* Give this participant's hold back; the last one destroys. */
 void kini_object_drop(struct kini_self *self, uint32_t id);
 void kini_objects_drop_all(struct kini_self *self, uint32_t slot);
 void kini_objects_finish_dying(struct kini_self *self, uint32_t slot);
-/* Whether this participant still holds the object: after a rejoin. */
-bool kini_object_is_held(struct kini_self *self, uint32_t id, uint32_t tag);
+/* Whether a participant holds the object, and it is there. */
+bool kini_object_is_held(struct kin_arena *arena, uint32_t slot, uint32_t tag);
 void kini_bitmap_prune(struct kin_arena *arena, uint32_t slot);
+/* Exactly these, for a process that does not exist yet. */
+void kini_bitmap_fill(struct kin_arena *arena, uint32_t slot, const uint32_t *tags, uint32_t count);
 void kini_bitmap_copy(struct kin_arena *arena, uint32_t from, uint32_t to);
 static inline uint32_t kini_object_tag(uint32_t id, uint32_t gen)
 {
@@ -203,6 +243,9 @@ struct kini_type_ops {
     void (*destroy)(struct kini_self *self, uint64_t offset);
     /* A holder of the object died, or leaves if slot is our own. NULL: nothing to do. */
     void (*holder_died)(struct kini_self *self, uint64_t offset, uint32_t slot);
+    /* A message that a holder had taken comes back, if its header still says word. NULL: there is
+     * no such thing. */
+    void (*give_back)(struct kini_self *self, uint64_t offset, uint64_t block, uint64_t word);
     /* For a wait for any of several (enum kin_wait_kind); NULL: cannot be waited for. */
     struct kini_waitq_shm *(*waitq)(void *shm, uint32_t kind);
     int (*ready)(struct kini_self *self, void *shm, uint32_t kind); /* 1 or 0 */

@@ -3,7 +3,7 @@
  *
  *   offset 0            superblock (one page)
  *   participants_off    1024 × 1 KiB    who is here            slot 0 is never used
- *   threads_off         4096 × 1280 B   threads of participants, their intents and waits
+ *   threads_off         4096 × 1408 B   threads of participants, their intents and waits
  *   objects_off         65536 × 64 B    locks, queues, pools …
  *   bitmaps_off         1024 × 8 KiB    which objects a participant holds
  *   spans_off           one 32-byte entry for each 64 KiB unit of the reservation
@@ -46,7 +46,7 @@
 #include "base/atomic.h"
 
 #define KINI_MAGIC          0x0061656e6172696bull /* "kinarea" */
-#define KINI_LAYOUT_VERSION 2u
+#define KINI_LAYOUT_VERSION 3u
 
 #define KINI_UNIT_BYTES       65536u
 #define KINI_PARTICIPANTS_MAX 1024u
@@ -64,6 +64,8 @@ enum kini_ilock_kind { /* which repair function; const after create */
                        KINI_ILOCK_WAITQ,
                        KINI_ILOCK_QUEUE,
                        KINI_ILOCK_HOLDS,
+                       KINI_ILOCK_RETURNED,
+                       KINI_ILOCK_STORE,
                        KINI_ILOCK_KINDS
 };
 
@@ -104,7 +106,8 @@ struct kini_participant_shm {
     /* Spans in which this participant may have blocks, one bit for unit % 4096. Set before the
      * first block header of the span names the participant; too many bits only cost time. */
     kini_a64 touched[KINI_TOUCHED_WORDS];
-    uint8_t reserved[1024 - 8 - 8 - 4 * 8 - 8 - 8 - 32 - 8 * KINI_TOUCHED_WORDS];
+    kini_a32 takes; /* 1: it has taken messages of queues, some of which it may still have */
+    uint8_t reserved[1024 - 8 - 8 - 4 * 8 - 8 - 8 - 32 - 8 * KINI_TOUCHED_WORDS - 4];
 };
 _Static_assert(sizeof(struct kini_participant_shm) == 1024, "participant record");
 
@@ -131,14 +134,24 @@ static inline uint64_t kini_owner_word(uint64_t state, uint32_t index)
 enum kini_wait_state { KINI_WAIT_NONE, KINI_WAIT_QUEUED, KINI_WAIT_CHOSEN, KINI_WAIT_ANY };
 enum kini_park { KINI_PARK_AWAKE, KINI_PARK_WOKEN, KINI_PARK_ASLEEP };
 
-enum kini_op_code { KINI_OP_NONE, KINI_OP_PUT, KINI_OP_GET, KINI_OP_TAKE_BACK, KINI_OP_HOLD };
+enum kini_op_code {
+    KINI_OP_NONE,
+    KINI_OP_PUT,
+    KINI_OP_GET,
+    KINI_OP_TAKE_BACK,
+    KINI_OP_HOLD,
+    KINI_OP_COPY /* a message out of the store of the queue at the offset: chan/store_layout.h */
+};
 #define KINI_OP(code, offset) ((uint64_t)(code) << 56 | (uint64_t)(offset))
-#define KINI_OP_CODE(word)    ((uint32_t)((word) >> 56))
-#define KINI_OP_OFFSET(word)  ((word)&0x00ffffffffffffffull)
-#define KINI_OP_WON           (1ull << 63) /* in op_pos, one word with the position: never paired wrongly */
+/* A claim of count positions, 1 to 256: code 8 | count - 1 8 | offset 48. */
+#define KINI_OP_RANGE(code, count, offset) (KINI_OP(code, offset) | ((uint64_t)(count)-1) << 48)
+#define KINI_OP_CODE(word)                 ((uint32_t)((word) >> 56))
+#define KINI_OP_COUNT(word)                ((uint32_t)((word) >> 48 & 0xff) + 1)
+#define KINI_OP_OFFSET(word)               ((word)&0x0000ffffffffffffull)
+#define KINI_OP_WON                        (1ull << 63) /* in op_pos, one word with the position: never paired wrongly */
 
 #define KINI_LOCKSTACK 6u
-#define KINI_HOLDS     48u
+#define KINI_HOLDS     64u
 #define KINI_ANY_MAX   32u
 
 struct kini_thread_shm {
@@ -148,10 +161,12 @@ struct kini_thread_shm {
     kini_a32 locks_count;               /* hint for observers */
     kini_a64 lockstack[KINI_LOCKSTACK]; /* offsets of ilocks held or wanted; 0: none */
     /* lines 2-3: the intent. W: the thread, before each claim; R: reapers and observers */
-    _Alignas(128) kini_a64 op; /* code 8 | offset of the ring segment 56; 0: no operation */
-    kini_a64 op_pos;           /* position, WON once the claim succeeded */
+    _Alignas(128) kini_a64 op; /* code 8 | positions - 1 8 | offset of the ring segment 48; 0: no
+                                  operation */
+    kini_a64 op_pos;           /* first position, WON once the claim succeeded */
     kini_a64 wake_target;      /* thread index that this thread is about to wake; 0: none */
-    uint64_t op_reserved[13];
+    kini_a64 op_block;         /* GET, TAKE_BACK: the message is being copied into that block */
+    uint64_t op_reserved[12];
     /* lines 4-5: waiting. W: under the wait queue's lock, except park */
     kini_a32 park; /* futex: enum kini_park */
     kini_a32 wait_state;
@@ -162,7 +177,8 @@ struct kini_thread_shm {
     kini_a64 woken_ns;             /* hint. W: who woke it */
     kini_a32 woken_cpu;            /* hint: its processor + 1 */
     uint32_t wait_reserved1;
-    uint64_t wait_reserved[9];
+    kini_a64 bell; /* 0: sleeps on park. Else in poll: the number of its bell (os.h) */
+    uint64_t wait_reserved[8];
     /* lines 6-7: counters. W: the thread; R: observers, who sum */
     kini_a64 puts, gets, waits, wakes;
     uint64_t count_reserved[12];
@@ -175,13 +191,13 @@ struct kini_thread_shm {
     kini_a32 hold_thread; /* whose ledger the operation counts in: a dead thread's; 0: our own */
     kini_a32 any_count;
     uint64_t name_reserved[8];
-    /* lines 10-15: what this thread acquired and did not release: tag 32 | count 32 (signed). W:
+    /* lines 10-17: what this thread acquired and did not release: tag 32 | count 32 (signed). W:
      * the thread; of the dead: the holder of hold_lock. See sync/hold.h */
     kini_a64 holds[KINI_HOLDS];
-    /* lines 16-19: offsets of the wait queues of a wait for any of several. W: the thread */
+    /* lines 18-21: offsets of the wait queues of a wait for any of several. W: the thread */
     kini_a64 any_queues[KINI_ANY_MAX];
 };
-_Static_assert(sizeof(struct kini_thread_shm) == 1280, "thread record");
+_Static_assert(sizeof(struct kini_thread_shm) == 1408, "thread record");
 
 /* --- objects -------------------------------------------------------------------------------- */
 
@@ -189,6 +205,10 @@ enum kini_object_type {
     KINI_OBJECT_NONE,
     KINI_OBJECT_QUEUE,
     KINI_OBJECT_POOL,
+    KINI_OBJECT_PIPE,
+    KINI_OBJECT_PIPE_END,
+    KINI_OBJECT_VALUE,
+    KINI_OBJECT_ARRAY,
     KINI_OBJECT_LOCK,
     KINI_OBJECT_RLOCK,
     KINI_OBJECT_SEMAPHORE,
@@ -218,7 +238,9 @@ struct kini_object_shm {
     kini_a64 state;
     kini_a64 offset; /* of the type's own structure */
     char name[32];
-    uint64_t reserved[2];
+    kini_a32 kept_by[2]; /* tags of objects that keep this one, as a holder does. W: the creator */
+    kini_a32 keeps;      /* tag of the object that this one keeps; 0: none. W: the creator */
+    uint32_t reserved;
 };
 _Static_assert(sizeof(struct kini_object_shm) == 64, "object entry");
 
@@ -246,8 +268,8 @@ struct kini_super_shm {
     kini_a32 no_fence;              /* 1: somebody here cannot be fenced by others (os.h) */
     _Alignas(128) kini_a64 watcher; /* thread index 16 | deadline in ms 48; hint */
     kini_a64 looked_ms;             /* when somebody last looked at all participants; hint */
-    uint64_t reserved2;
-    kini_a64 death_seq; /* bumped after each reaping */
+    kini_a64 rest_ms;               /* when the last of those who rest will look; hint */
+    kini_a64 death_seq;             /* bumped after each reaping */
     kini_a64 wait_tickets;
     _Alignas(128) struct kini_ilock_shm span_lock;
     _Alignas(128) struct kini_ilock_shm object_lock;

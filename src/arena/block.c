@@ -62,6 +62,11 @@ static int get_large(struct kini_self *self, uint64_t bytes, bool commit, uint64
     return 0;
 }
 
+int kini_block_reserve(struct kini_self *self, uint64_t bytes, uint64_t *ret_off)
+{
+    return get_large(self, bytes, false, ret_off);
+}
+
 static bool add_span(struct kini_class_cache *cache, uint32_t unit)
 {
     if (cache->spans_count == cache->spans_room) {
@@ -239,6 +244,7 @@ void kini_block_caches_trim(struct kini_self *self)
     for (uint32_t class = 0; self->classes != NULL && class < KINI_CLASSES; class ++)
         if (self->classes[class].spans_count > 0)
             trim_class(self, class, false);
+    kini_span_trim(self);
 }
 
 static void put_small(struct kini_self *self, uint64_t off, struct kini_span_shm *span,
@@ -312,6 +318,24 @@ uint64_t kini_block_check(const struct kin_arena *arena, const void *ptr)
                : 0;
 }
 
+bool kini_block_has(const struct kin_arena *arena, uint64_t payload_off, uint64_t bytes)
+{
+    uint64_t reserve = arena->super->reserve_bytes;
+    if (payload_off >= reserve || kini_block_check(arena, arena->base + payload_off) == 0)
+        return false;
+    uint64_t room = kini_block_room(arena, payload_off);
+    return bytes <= room && room <= reserve - payload_off;
+}
+
+bool kini_block_is_owned(const struct kin_arena *arena, uint64_t payload_off, uint32_t tag,
+                         uint64_t bytes)
+{
+    if (!kini_block_has(arena, payload_off, bytes))
+        return false;
+    uint64_t word = kini_load_acq(&kini_block_header(arena, payload_off)->word);
+    return KINI_BLOCK_STATE(word) == KINI_BLOCK_OWNED && KINI_BLOCK_TAG(word) == tag;
+}
+
 /* --- public --------------------------------------------------------------------------------- */
 
 static int alloc_public(struct kin_arena *arena, uint64_t bytes, bool commit, void **ret_ptr)
@@ -322,7 +346,7 @@ static int alloc_public(struct kin_arena *arena, uint64_t bytes, bool commit, vo
     if (bytes == 0)
         return kini_fail(-EINVAL, "a block of 0 bytes");
     uint64_t off;
-    int r = commit ? kini_block_get(self, bytes, &off) : get_large(self, bytes, false, &off);
+    int r = commit ? kini_block_get(self, bytes, &off) : kini_block_reserve(self, bytes, &off);
     if (r == 0)
         *ret_ptr = kini_at(arena, off);
     return r;

@@ -7,6 +7,9 @@
 
 /* Free units that keep their memory for the next user; more is given back to the system. */
 #define KINI_KEEP_UNITS 512u /* 32 MiB */
+/* Beside them one run that is larger than all that: a program that handles messages of 100 MB would
+ * otherwise spend ten times as long on page faults as on filling them. Until somebody is idle. */
+#define KINI_KEEP_RUN_UNITS 4096u /* 256 MiB */
 
 static inline struct kini_block_shm *kini_block_header(const struct kin_arena *arena,
                                                        uint64_t payload_off)
@@ -16,6 +19,8 @@ static inline struct kini_block_shm *kini_block_header(const struct kin_arena *a
 
 /* A block of at least bytes, PRIVATE to this participant: its payload's offset. */
 int kini_block_get(struct kini_self *self, uint64_t bytes, uint64_t *ret_off);
+/* The same, zeroed: whole units, with memory behind the first one only. */
+int kini_block_reserve(struct kini_self *self, uint64_t bytes, uint64_t *ret_off);
 /* Free a block that is PRIVATE to this participant and known to be one. */
 void kini_block_put(struct kini_self *self, uint64_t payload_off);
 /* Note that this participant is about to own a block in the unit: before its header says so. */
@@ -27,6 +32,12 @@ void kini_block_give(struct kini_self *self, uint64_t payload_off, uint32_t tag)
 uint64_t kini_block_room(const struct kin_arena *arena, uint64_t payload_off);
 /* The payload offset if ptr is the start of a payload, else 0. */
 uint64_t kini_block_check(const struct kin_arena *arena, const void *ptr);
+/* Whether a block that holds bytes bytes begins there and is part of that object. For what was
+ * found in the arena: offset may be anything. */
+/* A block of at least so many bytes begins at that offset, which may be anything. */
+bool kini_block_has(const struct kin_arena *arena, uint64_t payload_off, uint64_t bytes);
+bool kini_block_is_owned(const struct kin_arena *arena, uint64_t payload_off, uint32_t tag,
+                         uint64_t bytes);
 void kini_block_caches_release(struct kini_self *self);
 /* Give spans back that hold nothing: when idle. */
 void kini_block_caches_trim(struct kini_self *self);
@@ -42,6 +53,8 @@ void kini_span_publish(struct kini_self *self, uint32_t unit, uint32_t state);
 /* Free a run that this thread has CLAIMED. */
 void kini_span_free(struct kini_self *self, uint32_t unit);
 void kini_span_claim(struct kini_self *self, uint32_t unit);
+/* Give the memory of free units back, but for KINI_KEEP_UNITS: when idle. */
+void kini_span_trim(struct kini_self *self);
 /* Give the memory behind units of ours back to the system; they read as zero afterwards. */
 void kini_span_give_back(struct kin_arena *arena, uint32_t first, uint32_t count);
 int kini_span_commit(struct kin_arena *arena, uint32_t unit, uint32_t count);
@@ -69,5 +82,8 @@ static inline uint32_t kini_unit_of(const struct kin_arena *arena, uint64_t offs
 /* Free what slot had in its hands, and orphan or free the spans of its threads. Its journals and
  * queue operations must have been repaired. */
 void kini_sweep(struct kini_self *self, uint32_t slot);
+/* Give the messages that slot has taken, of the queue with that tag (0: of all), back to their
+ * queues. Before its holds are dropped: they keep the queues alive. */
+void kini_give_back(struct kini_self *self, uint32_t slot, uint32_t tag);
 
 #endif

@@ -20,9 +20,12 @@
  *     QUEUED(slot, tag)    in a queue: tag is the unit number of the ring segment, position the
  *                          position of the cell; slot is who put it
  *     OWNED(tag)           part of object number tag (low 16 bits: number, high 16: generation)
+ *     TAKEN(slot, tag)     a message of queue tag that the participant has taken and not released:
+ *                          when it dies the queue gets it back
  *   A block has one owner at every instant. Who changes the word: PRIVATE(me) → anything: me;
  *   QUEUED → PRIVATE(me): the consumer, before it releases the cell; QUEUED(dead) → FREE: the
- *   sweeper, by CAS; OWNED → anything: who destroys the object.
+ *   sweeper, by CAS; OWNED → anything: who destroys the object, or holds its lock; TAKEN →
+ * PRIVATE(me): who releases it; TAKEN(dead) → OWNED: the reaper.
  *
  * Crash states: (1) header PRIVATE, caller never got the address: swept. (2) free: header FREE is
  * the only truth; lost from the thread's private list of free blocks at worst until the span is
@@ -58,7 +61,13 @@ struct kini_span_shm {
 };
 _Static_assert(sizeof(struct kini_span_shm) == 32, "span entry");
 
-enum kini_block_state { KINI_BLOCK_FREE, KINI_BLOCK_PRIVATE, KINI_BLOCK_QUEUED, KINI_BLOCK_OWNED };
+enum kini_block_state {
+    KINI_BLOCK_FREE,
+    KINI_BLOCK_PRIVATE,
+    KINI_BLOCK_QUEUED,
+    KINI_BLOCK_OWNED,
+    KINI_BLOCK_TAKEN
+};
 
 #define KINI_BLOCK_WORD(state, slot, tag)                                                          \
     ((uint64_t)(tag) << 32 | (uint64_t)(slot) << 16 | (uint64_t)(state))

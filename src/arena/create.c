@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Create, leave and detach an arena. */
-#include "arena/arena.h"
+#include "arena/attach.h"
 #include "arena/block.h"
 #include "arena/ilock.h"
 #include "base/bits.h"
@@ -11,10 +11,9 @@
 #include <unistd.h>
 
 #define DEFAULT_RESERVE (64ull << 30)
-#define LEAST_RESERVE   (64ull << 20)
 
 /* Whatever changes the meaning of the bytes changes the stamp. */
-static uint64_t layout_stamp(void)
+uint64_t kini_layout_stamp(void)
 {
     const uint64_t facts[] = {
         KINI_LAYOUT_VERSION,
@@ -39,7 +38,7 @@ static uint64_t layout_stamp(void)
 }
 
 /* Where the tables lie in an arena of that size. Units that the tables take are not in the map. */
-static void place_tables(struct kini_super_shm *super, uint64_t reserve)
+void kini_place_tables(struct kini_super_shm *super, uint64_t reserve)
 {
     const uint64_t page = 65536, units = reserve / KINI_UNIT_BYTES;
     uint64_t at = page;
@@ -62,7 +61,7 @@ static void place_tables(struct kini_super_shm *super, uint64_t reserve)
     super->units_count = (reserve - at) / KINI_UNIT_BYTES;
 }
 
-static void bind_tables(struct kin_arena *arena)
+void kini_bind_tables(struct kin_arena *arena)
 {
     struct kini_super_shm *super = arena->super;
     arena->participants = kini_at(arena, super->participants_off);
@@ -73,7 +72,7 @@ static void bind_tables(struct kin_arena *arena)
     arena->commit_map = kini_at(arena, super->commit_map_off);
 }
 
-static int build(struct kin_arena *arena, const struct kin_arena_opts *opts)
+static int fill(struct kin_arena *arena, const struct kin_arena_opts *opts)
 {
     int r = kini_os_memory_commit(arena->fd, 0, 65536);
     if (r < 0)
@@ -82,13 +81,13 @@ static int build(struct kin_arena *arena, const struct kin_arena_opts *opts)
     r = kini_name_copy(super->name, opts->name);
     if (r < 0)
         return r;
-    place_tables(super, arena->bytes);
-    bind_tables(arena);
+    kini_place_tables(super, arena->bytes);
+    kini_bind_tables(arena);
     r = kini_os_memory_commit(arena->fd, super->free_map_off,
                               super->data_off - super->free_map_off);
     if (r < 0)
         return r;
-    super->stamp = layout_stamp();
+    super->stamp = kini_layout_stamp();
     super->uuid[0] = kini_mix((uint64_t)kin_now_ns() ^ (uint64_t)getpid() << 32);
     super->uuid[1] = kini_mix(super->uuid[0] ^ arena->inode);
     kini_ilock_init(&super->span_lock, KINI_ILOCK_SPANS);
@@ -98,20 +97,23 @@ static int build(struct kin_arena *arena, const struct kin_arena_opts *opts)
     return 0;
 }
 
-static int join_first(struct kin_arena *arena)
+int kini_arena_join(struct kin_arena *arena, uint32_t slot, int token)
 {
-    uint32_t slot;
-    int token;
-    int r = kini_participant_reserve(arena, &slot, &token);
+    const int given = token;
+    int r = token < 0 ? kini_participant_reserve(arena, &slot, &token) : 0;
     if (r < 0)
         return r;
+    if (given < 0)
+        kini_bitmap_fill(arena, slot, NULL, 0); /* of nobody's child */
     kini_participant_adopt(arena, slot, token);
     kini_store(arena->guard, kini_new_cookie());
     return kini_enter(arena) == NULL ? kini_enter_error() : 0;
 }
 
-static void release_private(struct kin_arena *arena)
+void kini_arena_free(struct kin_arena *arena)
 {
+    if (kini_last_self != NULL && kini_last_self->arena == arena)
+        kini_last_self->arena = NULL;
     if (arena->base != NULL)
         kini_os_memory_unmap(arena->base, arena->bytes);
     kini_os_close(arena->fd);
@@ -119,30 +121,58 @@ static void release_private(struct kin_arena *arena)
     kini_os_close(arena->lifeline_keep);
     kini_os_close(arena->lifeline_watch);
     kini_os_close(arena->lifeline_bound);
+    kini_os_bell_sender_close(&arena->bell_sender);
+    kini_os_close(arena->seat_fd); /* last: until then nobody makes another arena of the name */
     if (arena->guard != NULL)
         kini_os_guard_page_free(arena->guard);
     pthread_mutex_destroy(&arena->mutex);
+    free(arena->handles);
+    free(arena->inherited);
     free(arena);
 }
 
-static int open_memory(struct kin_arena *arena, const struct kin_arena_opts *opts)
+struct kin_arena *kini_arena_new(void)
+{
+    struct kin_arena *arena = calloc(1, sizeof *arena);
+    if (arena == NULL)
+        return NULL;
+    arena->fd = arena->token_fd = arena->seat_fd = -1;
+    arena->lifeline_keep = arena->lifeline_watch = arena->lifeline_bound = -1;
+    arena->handles = calloc(KINI_OBJECTS_MAX, sizeof *arena->handles);
+    arena->guard = kini_os_guard_page();
+    pthread_mutex_init(&arena->mutex, NULL);
+    if (arena->guard != NULL && arena->handles != NULL)
+        return arena;
+    kini_arena_free(arena);
+    return NULL;
+}
+
+int kini_arena_build(struct kin_arena *arena, const struct kin_arena_opts *opts)
 {
     uint64_t wanted = opts->reserve_bytes ? opts->reserve_bytes : DEFAULT_RESERVE;
-    if (wanted < LEAST_RESERVE)
+    if (wanted < KINI_LEAST_RESERVE)
         return kini_fail(-EINVAL, "reserve_bytes is %llu; at least %llu is needed",
-                         (unsigned long long)wanted, (unsigned long long)LEAST_RESERVE);
-    arena->guard = kini_os_guard_page();
-    if (arena->guard == NULL)
-        return kini_fail(-ENOMEM, "no memory for the fork guard page");
+                         (unsigned long long)wanted, (unsigned long long)KINI_LEAST_RESERVE);
+    arena->inode = kini_os_inode(arena->fd);
+    void *base;
+    int r = kini_os_memory_map(arena->fd, wanted, KINI_LEAST_RESERVE, &base, &arena->bytes);
+    if (r < 0)
+        return r;
+    arena->base = base;
+    return fill(arena, opts);
+}
+
+static int make(struct kin_arena *arena, const struct kin_arena_opts *opts)
+{
     int r = kini_os_memory_create("kin");
     if (r < 0)
         return r;
     arena->fd = r;
-    arena->inode = kini_os_inode(arena->fd);
-    void *base;
-    r = kini_os_memory_map(arena->fd, wanted, LEAST_RESERVE, &base, &arena->bytes);
+    r = kini_arena_build(arena, opts);
     if (r == 0)
-        arena->base = base;
+        r = kini_arena_join(arena, 0, -1);
+    if (r == 0 && (r = kini_fork_register(arena)) < 0)
+        kini_arena_leave(arena);
     return r;
 }
 
@@ -154,23 +184,14 @@ int kin_arena_create(const struct kin_arena_opts *given, struct kin_arena **ret_
         return r;
     if (opts.flags != 0)
         return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
-    struct kin_arena *arena = calloc(1, sizeof *arena);
+    if (opts.path != NULL)
+        return kini_fail(-EINVAL, "an arena with a path is opened, not created");
+    struct kin_arena *arena = kini_arena_new();
     if (arena == NULL)
         return kini_fail(-ENOMEM, "no memory for the arena handle");
-    arena->fd = arena->token_fd = arena->lifeline_keep = arena->lifeline_watch =
-        arena->lifeline_bound = -1;
-    pthread_mutex_init(&arena->mutex, NULL);
-    r = open_memory(arena, &opts);
-    if (r == 0)
-        r = build(arena, &opts);
-    if (r == 0)
-        r = join_first(arena);
-    if (r == 0 && (r = kini_fork_register(arena)) < 0)
-        kini_arena_leave(arena);
+    r = make(arena, &opts);
     if (r < 0) {
-        if (kini_last_self != NULL && kini_last_self->arena == arena)
-            kini_last_self->arena = NULL;
-        release_private(arena);
+        kini_arena_free(arena);
         return r;
     }
     *ret_arena = arena;
@@ -201,6 +222,7 @@ void kini_arena_leave(struct kin_arena *arena)
     kini_compiler_barrier();
     kini_self_release(self);
     arena->selves = NULL;
+    kini_pollers_forget(arena); /* their records went with the others of this process */
     kini_store(arena->guard, 0);
     kini_store_rel(&p->state, KINI_STATE_WORD(gen, 0, KINI_FREE));
 }
@@ -213,7 +235,7 @@ void kin_arena_detach(struct kin_arena *arena)
         arena->leave_children(arena);
     kini_arena_leave(arena);
     kini_fork_unregister(arena);
-    release_private(arena);
+    kini_arena_free(arena);
 }
 
 int kin_arena_stat(struct kin_arena *arena, struct kin_arena_stats *ret_stat)

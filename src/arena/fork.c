@@ -84,6 +84,7 @@ static void child(void)
             a->lifeline_watch = -1;
         }
         a->token_fd = -1;
+        kini_os_bell_sender_close(&a->bell_sender);
         kini_store(&a->reaping, 0);
         kini_threads_after_fork(a);
         a->children = NULL;
@@ -101,15 +102,33 @@ static void register_handlers(void)
     register_error = -pthread_atfork(prepare, parent, child);
 }
 
-int kini_fork_register(struct kin_arena *arena)
+int kini_fork_begin(void)
 {
     pthread_once(&once, register_handlers);
     if (register_error < 0)
         return kini_fail(register_error, "no memory for the fork handlers");
     pthread_mutex_lock(&all_mutex);
+    return 0;
+}
+
+void kini_fork_end(void)
+{
+    pthread_mutex_unlock(&all_mutex);
+}
+
+void kini_fork_add(struct kin_arena *arena)
+{
     arena->next = all;
     all = arena;
-    pthread_mutex_unlock(&all_mutex);
+}
+
+int kini_fork_register(struct kin_arena *arena)
+{
+    int r = kini_fork_begin();
+    if (r < 0)
+        return r;
+    kini_fork_add(arena);
+    kini_fork_end();
     return 0;
 }
 
@@ -139,6 +158,7 @@ int kini_rejoin(struct kin_arena *arena)
     kini_os_close(arena->lifeline_keep);
     kini_os_close(arena->lifeline_watch);
     arena->lifeline_keep = arena->lifeline_watch = -1;
+    kini_os_bell_sender_close(&arena->bell_sender);
     kini_store(&arena->reaping, 0);
     /* What the parent holds we know by its handles; what it has dropped since is gone for us too.
      */

@@ -7,13 +7,28 @@
  * (3) last bit cleared, not yet DYING: the next reaper of anybody finds a LIVE object without a
  * holder (kini_objects_drop_all checks all bits of the dead; a dropper that died is one).
  * (4) DYING: the word names the destroyer; when that dies, its reaper looks at the bits again.
- * (5) GOING: the reaper destroys again, from the start. */
+ * (5) GOING: the reaper destroys again, from the start. (6) killed before the entry says GOING: the
+ * blocks are private to the creator, and swept. (7) GOING by its creator, which builds it under the
+ * object lock: nobody has seen it, so what is there of it goes as in 5. (8) killed after LIVE:
+ * as 2.
+ *
+ * Found by name: under the object lock, so that of two that open the same name one finds what the
+ * other has made. The opener sets its bit, then looks at the state again; the destroyer sets the
+ * state, then looks at the bits: whoever sees DYING waits until that is decided. (9) killed with
+ * the bit set and not yet held: as 2.
+ *
+ * An object can be kept by up to two others, as if they were holders: it is there for as long as
+ * one of them is, and for as long as one of them is being destroyed. (10) the last keeper is FREE,
+ * nobody looked at what it kept: as (3). */
 #include "arena/arena.h"
 #include "arena/block.h"
 #include "arena/ilock.h"
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 10000
 
 static kini_a64 *bit_word(struct kin_arena *arena, uint32_t slot, uint32_t id)
 {
@@ -21,8 +36,27 @@ static kini_a64 *bit_word(struct kin_arena *arena, uint32_t slot, uint32_t id)
     return &row[id / 64];
 }
 
+static bool is_there(struct kin_arena *arena, uint32_t tag)
+{
+    uint64_t state = kini_load_sc(&arena->objects[tag & 0xffff].state);
+    return KINI_OBJECT_STATE(state) != KINI_OBJECT_FREE &&
+           kini_object_tag(tag & 0xffff, KINI_OBJECT_GEN(state)) == tag;
+}
+
+static bool is_kept(struct kin_arena *arena, uint32_t id)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t tag = kini_load_sc(&arena->objects[id].kept_by[i]);
+        if (tag != 0 && is_there(arena, tag))
+            return true;
+    }
+    return false;
+}
+
 static bool anybody_holds(struct kin_arena *arena, uint32_t id)
 {
+    if (is_kept(arena, id))
+        return true;
     uint32_t high = kini_load_acq(&arena->super->participants_high);
     for (uint32_t slot = 1; slot < high; slot++) {
         uint32_t state = KINI_STATE(kini_load_acq(&arena->participants[slot].state));
@@ -37,6 +71,15 @@ void kini_bitmap_copy(struct kin_arena *arena, uint32_t from, uint32_t to)
     uint32_t words = (kini_load_acq(&arena->super->objects_high) + 63) / 64;
     for (uint32_t i = 0; i < words; i++)
         kini_store_sc(bit_word(arena, to, i * 64), kini_load(bit_word(arena, from, i * 64)));
+}
+
+void kini_bitmap_fill(struct kin_arena *arena, uint32_t slot, const uint32_t *tags, uint32_t count)
+{
+    for (uint32_t i = 0; i < KINI_OBJECTS_MAX / 64; i++)
+        if (kini_load(bit_word(arena, slot, i * 64)) != 0)
+            kini_store_sc(bit_word(arena, slot, i * 64), 0);
+    for (uint32_t i = 0; i < count; i++)
+        kini_or(bit_word(arena, slot, tags[i] & 0xffff), 1ull << (tags[i] % 64));
 }
 
 /* Bits that were copied while their object went. */
@@ -67,38 +110,87 @@ static int find_free(struct kin_arena *arena, uint32_t *ret_id)
     return kini_fail(-ENOSPC, "the arena has %u objects already", KINI_OBJECTS_MAX - 1);
 }
 
-int kini_object_create(struct kini_self *self, uint32_t type, uint64_t offset, const char *name,
+/* Build the entry, under the object lock. It is GOING until the blocks are the object's: killed on
+ * the way, its reaper destroys what there is. */
+static int build_entry(struct kini_self *self, const struct kini_new_object *new, const char *field,
                        uint32_t *ret_id, uint32_t *ret_gen)
 {
     struct kin_arena *arena = self->arena;
+    int r = find_free(arena, ret_id);
+    if (r < 0)
+        return r;
+    uint32_t id = *ret_id;
+    struct kini_object_shm *object = &arena->objects[id];
+    *ret_gen = (KINI_OBJECT_GEN(kini_load(&object->state)) + 1) & 0xffff;
+    memcpy(object->name, field, sizeof object->name);
+    kini_store(&object->offset, new->offset);
+    kini_store(&object->kept_by[0], 0);
+    kini_store(&object->kept_by[1], 0);
+    kini_store(&object->keeps, 0);
+    kini_or(bit_word(arena, self->slot, id), 1ull << (id % 64));
+    kini_store_sc(&object->state,
+                  KINI_OBJECT_WORD(*ret_gen, self->slot, new->type, KINI_OBJECT_GOING));
+    kini_compiler_barrier();
+    if (new->own != NULL)
+        new->own(self, new->offset, kini_object_tag(id, *ret_gen));
+    kini_block_give(self, new->offset, kini_object_tag(id, *ret_gen));
+    kini_compiler_barrier();
+    kini_store_sc(&object->state, KINI_OBJECT_WORD(*ret_gen, 0, new->type, KINI_OBJECT_LIVE));
+    if (arena->handles != NULL)
+        arena->handles[id] = 1;
+    return 0;
+}
+
+int kini_object_create(struct kini_self *self, const struct kini_new_object *new, uint32_t *ret_id,
+                       uint32_t *ret_gen)
+{
+    struct kin_arena *arena = self->arena;
     char field[32];
-    int r = kini_name_copy(field, name);
+    int r = kini_name_copy(field, new->name);
     if (r < 0)
         return r;
     /* The mutex: a fork of another thread must not copy our holds just before this one and leave
      * its child with a handle that it does not hold. */
     pthread_mutex_lock(&arena->mutex);
     kini_ilock_lock(self, &arena->super->object_lock);
-    r = find_free(arena, ret_id);
-    if (r == 0) {
-        struct kini_object_shm *object = &arena->objects[*ret_id];
-        *ret_gen = (KINI_OBJECT_GEN(kini_load(&object->state)) + 1) & 0xffff;
-        memcpy(object->name, field, sizeof field);
-        kini_store(&object->offset, offset);
-        kini_or(bit_word(arena, self->slot, *ret_id), 1ull << (*ret_id % 64));
-        kini_store_sc(&object->state, KINI_OBJECT_WORD(*ret_gen, 0, type, KINI_OBJECT_LIVE));
-    }
+    r = build_entry(self, new, field, ret_id, ret_gen);
     kini_ilock_unlock(self, &arena->super->object_lock);
     pthread_mutex_unlock(&arena->mutex);
     return r;
 }
 
+/* 0: there is none; else a damaged entry may name anything. */
+static bool block_is_there(struct kin_arena *arena, uint64_t offset)
+{
+    return offset != 0 && offset < arena->super->reserve_bytes &&
+           kini_block_check(arena, arena->base + offset) != 0;
+}
+
+void kini_object_keep(struct kini_self *self, uint32_t tag, uint32_t keeper_tag)
+{
+    struct kini_object_shm *objects = self->arena->objects, *object = &objects[tag & 0xffff];
+    kini_store(&objects[keeper_tag & 0xffff].keeps, tag); /* first: what is kept is looked at */
+    kini_compiler_barrier();
+    kini_store_sc(&object->kept_by[kini_load(&object->kept_by[0]) != 0], keeper_tag);
+}
+
+bool kini_object_is_kept_by(struct kini_self *self, uint32_t tag, uint32_t keeper_tag)
+{
+    struct kini_object_shm *object = &self->arena->objects[tag & 0xffff];
+    return keeper_tag != 0 && is_there(self->arena, tag) &&
+           (kini_load_sc(&object->kept_by[0]) == keeper_tag ||
+            kini_load_sc(&object->kept_by[1]) == keeper_tag);
+}
+
+static void destroy_if_unheld(struct kini_self *self, uint32_t id);
+
 static void destroy(struct kini_self *self, uint32_t id, uint64_t dying)
 {
     struct kini_object_shm *object = &self->arena->objects[id];
     uint32_t type = KINI_OBJECT_TYPE(dying), gen = KINI_OBJECT_GEN(dying);
+    uint32_t keeps = kini_load(&object->keeps);
     uint64_t offset = kini_load(&object->offset);
-    if (offset != 0) {
+    if (block_is_there(self->arena, offset)) {
         if (type < KINI_OBJECT_TYPES && kini_types[type].destroy != NULL)
             kini_types[type].destroy(self, offset);
         /* The block is ours before the entry forgets it, and forgotten before it is free: whoever
@@ -110,9 +202,9 @@ static void destroy(struct kini_self *self, uint32_t id, uint64_t dying)
         kini_block_put(self, offset);
     }
     kini_store_sc(&object->state, KINI_OBJECT_WORD(gen, 0, 0, KINI_OBJECT_FREE));
+    if (keeps != 0) /* of two keepers that go at once, at least one sees neither of them */
+        destroy_if_unheld(self, keeps & 0xffff);
 }
-
-static void destroy_if_unheld(struct kini_self *self, uint32_t id);
 
 /* DYING is ours. A rejoining child may have taken hold after our first look: it sets its bit, then
  * looks at the state; we set the state, then look at the bits. Once the second look found nobody
@@ -143,20 +235,163 @@ static void destroy_if_unheld(struct kini_self *self, uint32_t id)
         judge(self, id, dying);
 }
 
-bool kini_object_is_held(struct kini_self *self, uint32_t id, uint32_t tag)
+bool kini_object_is_held(struct kin_arena *arena, uint32_t slot, uint32_t tag)
 {
-    uint64_t state = kini_load_sc(&self->arena->objects[id].state);
-    return (kini_load_sc(bit_word(self->arena, self->slot, id)) >> (id % 64) & 1) &&
+    uint32_t id = tag & 0xffff;
+    uint64_t state = kini_load_sc(&arena->objects[id].state);
+    return (kini_load_sc(bit_word(arena, slot, id)) >> (id % 64) & 1) &&
            KINI_OBJECT_STATE(state) == KINI_OBJECT_LIVE &&
            kini_object_tag(id, KINI_OBJECT_GEN(state)) == tag;
 }
 
 void kini_object_drop(struct kini_self *self, uint32_t id)
 {
+    if (self->arena->handles != NULL)
+        self->arena->handles[id] = 0;
     /* seq_cst, like the check: of two that drop at once, at least one sees nobody left */
     atomic_fetch_and(bit_word(self->arena, self->slot, id), ~(1ull << (id % 64)));
     destroy_if_unheld(self, id);
 }
+
+bool kini_object_let_go(struct kin_arena *arena, uint32_t id)
+{
+    if (arena->handles == NULL || arena->handles[id] <= 1)
+        return true;
+    arena->handles[id]--;
+    return false;
+}
+
+/* --- by name -------------------------------------------------------------------------------- */
+
+/* The object of that name: 1, 0 if there is none, -EPROTOTYPE if it is of another type, -EAGAIN
+ * while it is being decided whether it goes. Under the object lock. */
+static int find_named(struct kin_arena *arena, uint32_t type, const char field[32],
+                      uint32_t *ret_id)
+{
+    uint32_t high = kini_load_acq(&arena->super->objects_high);
+    int found = 0;
+    for (uint32_t id = 1; id < high; id++) {
+        uint64_t word = kini_load_acq(&arena->objects[id].state);
+        uint32_t state = KINI_OBJECT_STATE(word);
+        if ((state != KINI_OBJECT_LIVE && state != KINI_OBJECT_DYING) ||
+            memcmp(arena->objects[id].name, field, 32) != 0)
+            continue;
+        if (KINI_OBJECT_TYPE(word) == type) {
+            *ret_id = id;
+            return state == KINI_OBJECT_LIVE ? 1 : -EAGAIN;
+        }
+        found = -EPROTOTYPE;
+        *ret_id = id;
+    }
+    return found;
+}
+
+/* Under the mutex. False: it is going; the bit is to be dropped again. */
+static bool take_hold(struct kini_self *self, uint32_t id, uint32_t *ret_gen)
+{
+    struct kin_arena *arena = self->arena;
+    uint64_t bit = 1ull << (id % 64);
+    bool had = atomic_fetch_or(bit_word(arena, self->slot, id), bit) & bit;
+    /* seq_cst: the bit, then the state; judge() the other way round */
+    uint64_t state = kini_load_sc(&arena->objects[id].state);
+    if (KINI_OBJECT_STATE(state) != KINI_OBJECT_LIVE)
+        return false;
+    *ret_gen = KINI_OBJECT_GEN(state);
+    if (arena->handles != NULL)
+        arena->handles[id] = had ? arena->handles[id] + 1 : 1;
+    return true;
+}
+
+static int open_locked(struct kini_self *self, const struct kini_new_object *new,
+                       const char field[32], uint32_t *ret_id, uint32_t *ret_gen)
+{
+    struct kin_arena *arena = self->arena;
+    kini_ilock_lock(self, &arena->super->object_lock);
+    int r = find_named(arena, new->type, field, ret_id);
+    bool held = r == 1 && take_hold(self, *ret_id, ret_gen);
+    if (r == 0 && new->offset != 0)
+        r = build_entry(self, new, field, ret_id, ret_gen);
+    else if (r == 0)
+        r = -ENOENT;
+    else if (r == 1 && !held)
+        r = -EAGAIN;
+    kini_ilock_unlock(self, &arena->super->object_lock);
+    return r;
+}
+
+/* Its destroyer is about to decide, or was killed before. What we may have set goes again. */
+static void await_judge(struct kini_self *self, uint32_t id)
+{
+    struct kin_arena *arena = self->arena;
+    pthread_mutex_lock(&arena->mutex);
+    if (arena->handles == NULL || arena->handles[id] == 0)
+        kini_object_drop(self, id);
+    pthread_mutex_unlock(&arena->mutex);
+    uint64_t state = kini_load_acq(&arena->objects[id].state);
+    uint32_t destroyer = KINI_OBJECT_DESTROYER(state);
+    if (KINI_OBJECT_STATE(state) == KINI_OBJECT_DYING && destroyer != 0 &&
+        destroyer < KINI_PARTICIPANTS_MAX)
+        kini_reap(arena, destroyer);
+    usleep(20);
+}
+
+/* Whoever dies or leaves decides before: only damage leaves an object to be judged by nobody. */
+static bool has_no_judge(struct kin_arena *arena, uint32_t id)
+{
+    uint64_t state = kini_load_acq(&arena->objects[id].state);
+    uint32_t slot = KINI_OBJECT_DESTROYER(state);
+    return KINI_OBJECT_STATE(state) == KINI_OBJECT_DYING &&
+           (slot == 0 || slot >= kini_load_acq(&arena->super->participants_high) ||
+            KINI_STATE(kini_load_acq(&arena->participants[slot].state)) == KINI_FREE) &&
+           kini_load_acq(&arena->objects[id].state) == state;
+}
+
+int kini_object_open(struct kini_self *self, const struct kini_new_object *new, uint32_t *ret_id,
+                     uint32_t *ret_gen)
+{
+    char field[32];
+    int r = kini_name_copy(field, new->name);
+    if (r < 0)
+        return r;
+    if (field[0] == '\0')
+        return kini_fail(-EINVAL, "an object without a name cannot be found");
+    const kin_deadline end = kin_after_ms(PATIENCE_MS);
+    for (;;) {
+        pthread_mutex_lock(&self->arena->mutex);
+        r = open_locked(self, new, field, ret_id, ret_gen);
+        pthread_mutex_unlock(&self->arena->mutex);
+        if (r != -EAGAIN)
+            return r;
+        if (has_no_judge(self->arena, *ret_id))
+            return kini_fail(-EPROTO, "the arena is damaged: an object that nobody destroys");
+        if (kin_now_ns() >= end)
+            return kini_fail(-EBUSY, "\"%s\" is being destroyed by a process that was stopped",
+                             new->name);
+        await_judge(self, *ret_id);
+    }
+}
+
+int kini_object_inherited(struct kini_self *self, uint32_t type, uint32_t position,
+                          uint32_t *ret_id, uint32_t *ret_gen)
+{
+    struct kin_arena *arena = self->arena;
+    if (position >= arena->inherited_count)
+        return kini_fail(-ENOENT, "%u objects were handed over, there is none at position %u",
+                         arena->inherited_count, position);
+    uint32_t tag = arena->inherited[position], id = tag & 0xffff;
+    uint64_t state = kini_load_acq(&arena->objects[id].state);
+    if (KINI_OBJECT_TYPE(state) != type)
+        return kini_fail(-EPROTOTYPE, "the object at position %u is of another kind", position);
+    pthread_mutex_lock(&arena->mutex);
+    bool held = take_hold(self, id, ret_gen) && kini_object_tag(id, *ret_gen) == tag;
+    if (!held && arena->handles[id] == 0)
+        kini_object_drop(self, id);
+    pthread_mutex_unlock(&arena->mutex);
+    *ret_id = id;
+    return held ? 1 : kini_fail(-ESTALE, "the object at position %u is gone", position);
+}
+
+/* --- the dead ------------------------------------------------------------------------------- */
 
 void kini_objects_drop_all(struct kini_self *self, uint32_t slot)
 {
@@ -170,7 +405,8 @@ void kini_objects_drop_all(struct kini_self *self, uint32_t slot)
         }
         uint32_t type = KINI_OBJECT_TYPE(state);
         if (KINI_OBJECT_STATE(state) == KINI_OBJECT_LIVE && type < KINI_OBJECT_TYPES &&
-            kini_types[type].holder_died != NULL)
+            kini_types[type].holder_died != NULL &&
+            block_is_there(self->arena, kini_load(&self->arena->objects[id].offset)))
             kini_types[type].holder_died(self, kini_load(&self->arena->objects[id].offset), slot);
         atomic_fetch_and(word, ~bit);
         destroy_if_unheld(self, id);

@@ -29,6 +29,7 @@ static void fill_reserved(struct kin_arena *arena, uint32_t slot)
     kini_store(&p->pidfd_inode, 0);
     kini_store(&p->daemon, 0);
     kini_store(&p->fenced, 0);
+    kini_store(&p->takes, 0);
     memset(p->name, 0, sizeof p->name);
     for (uint32_t i = 0; i < KINI_TOUCHED_WORDS; i++)
         kini_store(&p->touched[i], 0);

@@ -76,6 +76,7 @@ int kini_reap_steps(struct kini_self *self, uint32_t slot)
     each_thread(self, slot, finish_wait);
     kini_objects_finish_dying(self, slot);
     kini_holds_return(self, slot);
+    kini_give_back(self, slot, 0);
     kini_objects_drop_all(self, slot);
     kini_sweep(self, slot);
     each_thread(self, slot, free_record);

@@ -65,6 +65,8 @@ static void mark_free(struct kin_arena *arena, uint32_t first, uint32_t count)
 
 void kini_span_repair(struct kini_self *self, struct kini_ilock_shm *lock)
 {
+    if (lock != &self->arena->super->span_lock)
+        return; /* damaged: there is no other */
     uint32_t first = (uint32_t)kini_load(&lock->arg[0]), count = (uint32_t)kini_load(&lock->arg[1]);
     mark_free(self->arena, first, count);
 }
@@ -198,13 +200,23 @@ void kini_span_claim(struct kini_self *self, uint32_t unit)
     kini_store_rel(&self->arena->spans[unit].state, KINI_SPAN_STATE(KINI_SPAN_CLAIMED, 0));
 }
 
+/* Whether a run of which so many units have memory keeps it when it becomes free. */
+static bool is_to_keep(struct kin_arena *arena, uint32_t units)
+{
+    uint32_t cached = kini_load(&arena->super->cached_units);
+    if (cached > KINI_KEEP_UNITS) /* a large run is kept: what is cut out of it goes back to it */
+        return units <= KINI_KEEP_UNITS && cached + units <= KINI_KEEP_RUN_UNITS;
+    return cached + units <= KINI_KEEP_UNITS ||
+           (units > KINI_KEEP_UNITS && units <= KINI_KEEP_RUN_UNITS);
+}
+
 void kini_span_free(struct kini_self *self, uint32_t unit)
 {
     struct kin_arena *arena = self->arena;
     struct kini_ilock_shm *lock = &arena->super->span_lock;
     uint32_t count = kini_load(&arena->spans[unit].count);
     uint32_t cached = committed_units(arena, unit, count);
-    if (cached > 0 && kini_load(&arena->super->cached_units) + cached > KINI_KEEP_UNITS) {
+    if (cached > 0 && !is_to_keep(arena, cached)) {
         kini_span_give_back(arena, unit, count);
         cached = 0;
     }
@@ -216,6 +228,43 @@ void kini_span_free(struct kini_self *self, uint32_t unit)
     kini_journal_end(lock);
     kini_ilock_unlock(self, lock);
     cached_change(arena, cached, 0);
+}
+
+/* The first run of free units with memory from *from on, CLAIMED by us; 0: there is none. */
+static uint32_t claim_cached(struct kini_self *self, uint32_t *from, uint32_t *ret_unit)
+{
+    struct kin_arena *arena = self->arena;
+    struct kini_ilock_shm *lock = &arena->super->span_lock;
+    kini_ilock_lock(self, lock);
+    uint32_t high = kini_load(&arena->super->units_high), unit = *from, count = 0;
+    while (unit < high && (bit_get(arena->free_map, unit) || !bit_get(arena->commit_map, unit)))
+        unit++;
+    while (unit + count < high && !bit_get(arena->free_map, unit + count) &&
+           bit_get(arena->commit_map, unit + count))
+        count++;
+    if (count > 0) {
+        kini_store(&lock->arg[0], unit);
+        kini_store(&lock->arg[1], count);
+        kini_journal_begin(lock, RUN_ALLOC);
+        mark_claimed(self, unit, count);
+        kini_journal_end(lock);
+    }
+    kini_ilock_unlock(self, lock);
+    *ret_unit = unit;
+    *from = unit + count;
+    return count;
+}
+
+void kini_span_trim(struct kini_self *self)
+{
+    struct kin_arena *arena = self->arena;
+    uint32_t from = 0, unit, count;
+    while (kini_load(&arena->super->cached_units) > KINI_KEEP_UNITS &&
+           (count = claim_cached(self, &from, &unit)) > 0) {
+        cached_change(arena, 0, count);
+        kini_span_give_back(arena, unit, count);
+        kini_span_free(self, unit);
+    }
 }
 
 /* An orphan of the class becomes this thread's: its unit, or UINT32_MAX. One store: no journal. */

@@ -13,6 +13,8 @@ static bool is_garbage(struct kini_self *self, struct kini_block_shm *header, ui
         return false;
     if (KINI_BLOCK_STATE(word) == KINI_BLOCK_PRIVATE)
         return true;
+    if (KINI_BLOCK_STATE(word) == KINI_BLOCK_TAKEN)
+        return true; /* its queue is gone */
     /* A consumer writes PRIVATE(itself) before it releases the cell: a header that still says
      * QUEUED by the dead, whose cell has moved on, was never published. */
     return KINI_BLOCK_STATE(word) == KINI_BLOCK_QUEUED &&
@@ -110,4 +112,66 @@ void kini_sweep(struct kini_self *self, uint32_t slot)
     uint32_t high = kini_load_acq(&self->arena->super->units_high);
     for (uint32_t unit = 0; unit < high; unit++)
         sweep_unit(self, unit, slot);
+}
+
+/* --- messages that were taken --------------------------------------------------------------- */
+
+static bool is_taken(uint64_t word, uint32_t slot, uint32_t tag)
+{
+    return KINI_BLOCK_STATE(word) == KINI_BLOCK_TAKEN && KINI_BLOCK_SLOT(word) == slot &&
+           (tag == 0 || KINI_BLOCK_TAG(word) == tag);
+}
+
+/* The next block from byte *at of a unit on that slot has taken, or 0. Under the span lock. */
+static uint64_t find_taken(struct kini_self *self, uint32_t unit, uint32_t slot, uint32_t tag,
+                           uint32_t *at)
+{
+    uint32_t state = kini_load_acq(&self->arena->spans[unit].state);
+    bool small = KINI_SPAN_KIND(state) == KINI_SPAN_SMALL;
+    uint32_t size = small ? kini_class_bytes(KINI_SPAN_CLASS(state)) : KINI_UNIT_BYTES;
+    if (!small && KINI_SPAN_KIND(state) != KINI_SPAN_LARGE)
+        return 0;
+    while (*at + size <= KINI_UNIT_BYTES) {
+        uint64_t block = kini_unit_offset(self->arena, unit) + *at +
+                         (small ? sizeof(struct kini_block_shm) : KINI_LARGE_PREFIX);
+        *at += size;
+        if (is_taken(kini_load_acq(&kini_block_header(self->arena, block)->word), slot, tag))
+            return block;
+    }
+    return 0;
+}
+
+static void give_one_back(struct kini_self *self, uint64_t block, uint32_t slot)
+{
+    uint64_t word = kini_load_acq(&kini_block_header(self->arena, block)->word);
+    uint32_t tag = KINI_BLOCK_TAG(word);
+    struct kini_object_shm *object = &self->arena->objects[tag & 0xffff];
+    if (!is_taken(word, slot, tag) || !kini_object_is_held(self->arena, slot, tag))
+        return;
+    uint32_t type = KINI_OBJECT_TYPE(kini_load_acq(&object->state));
+    if (type < KINI_OBJECT_TYPES && kini_types[type].give_back != NULL)
+        kini_types[type].give_back(self, kini_load(&object->offset), block, word);
+}
+
+static void give_unit_back(struct kini_self *self, uint32_t unit, uint32_t slot, uint32_t tag)
+{
+    uint32_t at = 0;
+    uint64_t block;
+    do {
+        kini_ilock_lock(self, &self->arena->super->span_lock);
+        block = find_taken(self, unit, slot, tag, &at);
+        kini_ilock_unlock(self, &self->arena->super->span_lock);
+        if (block != 0)
+            give_one_back(self, block, slot);
+    } while (block != 0);
+}
+
+void kini_give_back(struct kini_self *self, uint32_t slot, uint32_t tag)
+{
+    uint32_t high = kini_load_acq(&self->arena->super->units_high);
+    if (kini_load(&self->arena->participants[slot].takes) == 0)
+        return;
+    for (uint32_t unit = 0; unit < high; unit++)
+        if (was_touched(self, unit, slot))
+            give_unit_back(self, unit, slot, tag);
 }

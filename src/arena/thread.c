@@ -95,6 +95,7 @@ void kini_threads_after_fork(struct kin_arena *arena)
     for (struct kini_self *self = arena->selves; self != NULL; self = self->next_in_arena)
         self->arena = NULL;
     arena->selves = NULL;
+    kini_pollers_forget(arena);
     kini_store(&arena->orphans, 0);
     kini_last_self = NULL;
 }
@@ -115,6 +116,7 @@ static void clear_record(struct kini_thread_shm *t)
     kini_store(&t->park, KINI_PARK_AWAKE);
     kini_store(&t->wait_state, KINI_WAIT_NONE);
     kini_store(&t->wait_queue, 0);
+    kini_store(&t->bell, 0);
     kini_store(&t->puts, 0);
     kini_store(&t->gets, 0);
     kini_store(&t->waits, 0);
@@ -167,6 +169,16 @@ static int claim_record(struct kin_arena *arena, uint32_t *ret_index)
     return kini_fail(-ENOSPC, "the arena has %u threads already", KINI_THREADS_MAX - 1);
 }
 
+/* self, which has a record now, is this process's. */
+static void fill_self(struct kini_self *self, struct kin_arena *arena)
+{
+    self->arena = arena;
+    self->shm = &arena->threads[self->index];
+    self->slot = arena->slot;
+    self->owner_word = kini_owner_word(kini_load(&self->shm->state), self->index);
+    self->cookie = kini_load(arena->guard);
+}
+
 static struct kini_self *make_self(struct kin_arena *arena)
 {
     struct kini_self *self = calloc(1, sizeof *self);
@@ -179,11 +191,7 @@ static struct kini_self *make_self(struct kin_arena *arena)
         free(self);
         return NULL;
     }
-    self->arena = arena;
-    self->shm = &arena->threads[self->index];
-    self->slot = arena->slot;
-    self->owner_word = kini_owner_word(kini_load(&self->shm->state), self->index);
-    self->cookie = kini_load(arena->guard);
+    fill_self(self, arena);
     self->next = my_selves;
     my_selves = self;
     pthread_mutex_lock(&arena->mutex);
@@ -192,6 +200,40 @@ static struct kini_self *make_self(struct kin_arena *arena)
     pthread_mutex_unlock(&arena->mutex);
     pthread_setspecific(exit_key, self);
     return self;
+}
+
+int kini_poller_open(struct kin_arena *arena, struct kini_self *self)
+{
+    int r = claim_record(arena, &self->index);
+    if (r < 0)
+        return r;
+    fill_self(self, arena);
+    pthread_mutex_lock(&arena->mutex);
+    self->next_in_arena = arena->pollers;
+    arena->pollers = self;
+    pthread_mutex_unlock(&arena->mutex);
+    return 0;
+}
+
+void kini_poller_close(struct kini_self *self)
+{
+    struct kin_arena *arena = self->arena;
+    pthread_mutex_lock(&arena->mutex);
+    struct kini_self **link = &arena->pollers;
+    while (*link != NULL && *link != self)
+        link = &(*link)->next_in_arena;
+    if (*link == self)
+        *link = self->next_in_arena;
+    pthread_mutex_unlock(&arena->mutex);
+    self->arena = NULL;
+    kini_store_rel(&self->shm->state, kini_load(&self->shm->state) & ~0xffffffffull);
+}
+
+void kini_pollers_forget(struct kin_arena *arena)
+{
+    for (struct kini_self *self = arena->pollers; self != NULL; self = self->next_in_arena)
+        self->arena = NULL;
+    arena->pollers = NULL;
 }
 
 /* A call was left half way while the process lives on: by longjmp, by a cancelled thread whose

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 typedef _Atomic uint8_t kini_a8;
+typedef _Atomic uint16_t kini_a16;
 typedef _Atomic uint32_t kini_a32;
 typedef _Atomic uint64_t kini_a64;
 

@@ -2,19 +2,22 @@
  * The public queue: handles, waiting, large messages. */
 #include <kin/wait.h>
 
+#include "arena/attach.h"
 #include "arena/ilock.h"
 #include "base/bits.h"
 #include "chan/ring.h"
+#include "chan/store.h"
 #include "sync/wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define INLINE_DEFAULT 112u
-#define INLINE_MOST    1008u
-#define CAP_FIRST      256u
-#define CAP_FIXED_MOST 65536u /* bounded queues up to this have one ring for ever */
+#define INLINE_DEFAULT  112u
+#define INLINE_MOST     1008u
+#define CAP_FIRST       256u
+#define LOOKS_AT_DAMAGE 1000
+#define CAP_FIXED_MOST  65536u /* bounded queues up to this have one ring for ever */
 
 /* --- create, destroy ------------------------------------------------------------------------ */
 
@@ -26,56 +29,99 @@ static int check_opts(const struct kin_queue_opts *opts)
     if (opts->max_items > 1ull << 48)
         return kini_fail(-EINVAL, "max_items is %llu; at most 2^48",
                          (unsigned long long)opts->max_items);
+    if (opts->kind > KIN_PRIORITY)
+        return kini_fail(-EINVAL, "kind is %u; it is a KIN_FIFO, KIN_LIFO or KIN_PRIORITY",
+                         opts->kind);
+    if (opts->joinable > 1)
+        return kini_fail(-EINVAL, "joinable is %u; it can be 0 or 1", opts->joinable);
     char name[32];
     return kini_name_copy(name, opts->name);
 }
 
-static void init_shared(struct kini_queue_shm *shm, const struct kin_queue_opts *opts)
+static void init_shared(struct kini_queue_shm *shm, uint64_t offset,
+                        const struct kin_queue_opts *opts)
 {
-    memset(shm, 0, sizeof *shm);
-    uint32_t wanted = opts->inline_bytes ? opts->inline_bytes : INLINE_DEFAULT;
-    shm->stride = (uint32_t)kini_round_up(sizeof(struct kini_cell_shm) + wanted, 64);
-    shm->inline_bytes = shm->stride - sizeof(struct kini_cell_shm);
+    kini_ring_init(shm, offset, opts->inline_bytes ? opts->inline_bytes : INLINE_DEFAULT);
     shm->max_items = opts->max_items;
     shm->grows = opts->max_items == 0 || opts->max_items > CAP_FIXED_MOST;
-    kini_ilock_init(&shm->grow, KINI_ILOCK_QUEUE);
-    kini_waitq_init(&shm->getters, 0);
-    kini_waitq_init(&shm->putters, 0);
+    shm->kind = opts->kind;
+    shm->max_bytes = opts->max_bytes;
+}
+
+static int make_ring(struct kini_self *self, struct kini_queue_shm *shm)
+{
+    uint64_t cap = shm->grows ? CAP_FIRST : kini_pow2_at_least(kini_max(shm->max_items, 2));
+    int r = kini_ring_begin(self, shm, cap);
+    if (r < 0)
+        return r;
+    const struct kini_segment_shm *first = kini_at(self->arena, kini_load(&shm->all_segments));
+    shm->counts = shm->max_items != 0 && (shm->grows || first->cap != shm->max_items);
+    return 0;
+}
+
+static int make_inside(struct kini_self *self, struct kini_queue_shm *shm,
+                       const struct kin_queue_opts *opts)
+{
+    if (opts->kind == KIN_FIFO && opts->max_bytes == 0 && !opts->joinable)
+        return make_ring(self, shm);
+    shm->inline_bytes = 0;
+    return kini_store_create(self, shm, opts->joinable);
 }
 
 /* All of it is private to us until the object exists, so a death on the way leaves only garbage for
- * the sweep. Then the blocks are given to the object: a death before that finds an object whose
- * only holder died, and destroy() makes both cases one. */
-static int build(struct kini_self *self, struct kin_queue *queue, const struct kin_queue_opts *opts)
+ * the sweep. They become the object's before anybody can see it (arena/object.c). */
+static int make(struct kini_self *self, const void *arg, uint64_t *ret_offset)
 {
+    const struct kin_queue_opts *opts = arg;
     uint64_t offset;
     int r = kini_block_get(self, sizeof(struct kini_queue_shm), &offset);
     if (r < 0)
         return r;
     struct kini_queue_shm *shm = kini_at(self->arena, offset);
-    init_shared(shm, opts);
-    uint64_t cap = shm->grows ? CAP_FIRST : kini_pow2_at_least(kini_max(opts->max_items, 2));
-    struct kini_segment_shm *first = kini_segment_first(self, shm, cap, &r);
-    if (first == NULL) {
+    init_shared(shm, offset, opts);
+    if ((r = make_inside(self, shm, opts)) < 0) {
         kini_block_put(self, offset);
         return r;
     }
-    shm->counts = opts->max_items != 0 && (shm->grows || first->cap != opts->max_items);
-    uint64_t at = KINI_AT_SEGMENT(kini_unit_of(self->arena, kini_offset(self->arena, first)), 0);
-    kini_store(&shm->put_at, at);
-    kini_store(&shm->get_at, at);
-    kini_store(&shm->all_segments, kini_offset(self->arena, first));
+    *ret_offset = offset;
+    return 0;
+}
+
+/* The header's block itself is given and freed by the object table. */
+static void own(struct kini_self *self, uint64_t offset, uint32_t tag)
+{
+    struct kini_queue_shm *shm = kini_at(self->arena, offset);
+    shm->tag = tag;
+    if (kini_queue_is_store(shm))
+        kini_store_give(self, shm);
+    else
+        kini_ring_give(self, shm, tag);
+}
+
+static void unmake(struct kini_self *self, uint64_t offset)
+{
+    struct kini_queue_shm *shm = kini_at(self->arena, offset);
+    if (kini_queue_is_store(shm))
+        kini_store_discard(self, shm);
+    else
+        kini_block_put(self, kini_load(&shm->all_segments));
+}
+
+static int build(struct kini_self *self, struct kin_queue *queue, const struct kin_queue_opts *opts)
+{
+    struct kini_new_object new = {.type = KINI_OBJECT_QUEUE, .name = opts->name, .own = own};
+    int r = make(self, opts, &new.offset);
+    if (r < 0)
+        return r;
     uint32_t gen;
-    r = kini_object_create(self, KINI_OBJECT_QUEUE, offset, opts->name, &queue->handle.id, &gen);
+    r = kini_object_create(self, &new, &queue->handle.id, &gen);
     if (r < 0) {
-        kini_block_put(self, kini_offset(self->arena, first));
-        kini_block_put(self, offset);
+        unmake(self, new.offset);
+        kini_block_put(self, new.offset);
         return r;
     }
-    queue->handle.tag = shm->tag = kini_object_tag(queue->handle.id, gen);
-    kini_block_give(self, kini_offset(self->arena, first), shm->tag);
-    kini_block_give(self, offset, shm->tag);
-    queue->handle.shm = queue->shm = shm;
+    queue->handle.tag = kini_object_tag(queue->handle.id, gen);
+    queue->handle.shm = queue->shm = kini_at(self->arena, new.offset);
     return 0;
 }
 
@@ -104,6 +150,97 @@ int kin_queue_create(struct kin_arena *arena, const struct kin_queue_opts *given
     return 0;
 }
 
+/* --- by name -------------------------------------------------------------------------------- */
+
+struct kini_queue_shm *kini_queue_at(const struct kin_arena *arena, uint64_t offset)
+{
+    return offset % 8 == 0 && kini_range_is_good(arena, offset, sizeof(struct kini_queue_shm))
+               ? kini_at(arena, offset)
+               : NULL;
+}
+
+static bool head_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
+{
+    return queue->kind <= KIN_PRIORITY &&
+           kini_ilock_is_good(arena, &queue->grow, KINI_ILOCK_QUEUE) &&
+           kini_waitq_is_good(arena, &queue->getters, 0) &&
+           kini_waitq_is_good(arena, &queue->putters, 0) && kini_returned_is_good(arena, queue) &&
+           (!kini_queue_is_store(queue) || kini_store_head_is_good(arena, queue));
+}
+
+/* Others may be changing it while we look: what is damaged stays so. */
+bool kini_queue_head_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
+{
+    for (int i = 0; i < LOOKS_AT_DAMAGE; i++) {
+        if (head_is_good(arena, queue))
+            return true;
+        kini_pause();
+    }
+    return false;
+}
+
+static bool is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_queue_shm *queue = memory;
+    return kini_queue_head_is_good(arena, queue) &&
+           (kini_queue_is_store(queue) ? kini_store_is_good(arena, queue)
+                                       : kini_segments_are_good(arena, queue, 0));
+}
+
+static const struct kini_kind by_name = {KINI_OBJECT_QUEUE, sizeof(struct kin_queue),
+                                         sizeof(struct kini_queue_shm), is_good};
+
+static int contradicts(const char *name, const struct kini_queue_shm *shm,
+                       const struct kin_queue_opts *opts)
+{
+    if (opts->max_items != 0 && opts->max_items != shm->max_items)
+        return kini_handle_differs(name, "max_items", opts->max_items, shm->max_items);
+    if (opts->inline_bytes > shm->inline_bytes)
+        return kini_handle_differs(name, "inline_bytes", opts->inline_bytes, shm->inline_bytes);
+    if (opts->max_bytes != 0 && opts->max_bytes != shm->max_bytes)
+        return kini_handle_differs(name, "max_bytes", opts->max_bytes, shm->max_bytes);
+    if (opts->kind != KIN_FIFO && opts->kind != shm->kind)
+        return kini_handle_differs(name, "kind", opts->kind, shm->kind);
+    return 0;
+}
+
+static int open_which(struct kin_arena *arena, const struct kini_which *which,
+                      const struct kin_queue_opts *given, bool find, struct kin_queue **ret_queue)
+{
+    struct kin_queue_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0 || (r = check_opts(&opts)) < 0)
+        return r;
+    const struct kini_maker maker = {.make = make, .own = own, .unmake = unmake, .arg = &opts};
+    struct kin_queue *queue;
+    r = kini_handle_open(arena, &by_name, which, find ? NULL : &maker, &queue);
+    if (r < 0)
+        return r;
+    queue->shm = queue->handle.shm;
+    r = contradicts(which->name, queue->shm, &opts);
+    if (r < 0)
+        kin_queue_destroy(queue);
+    else
+        *ret_queue = queue;
+    return r;
+}
+
+int kin_queue_open(struct kin_arena *arena, const char *name, const struct kin_queue_opts *opts,
+                   struct kin_queue **ret_queue)
+{
+    return open_which(arena, KINI_BY_NAME(name), opts, false, ret_queue);
+}
+
+int kin_queue_find(struct kin_arena *arena, const char *name, struct kin_queue **ret_queue)
+{
+    return open_which(arena, KINI_BY_NAME(name), NULL, true, ret_queue);
+}
+
+int kin_queue_inherit(struct kin_arena *arena, uint32_t position, struct kin_queue **ret_queue)
+{
+    return open_which(arena, KINI_BY_POSITION(position), NULL, true, ret_queue);
+}
+
 static inline struct kini_self *enter(struct kin_queue *queue, int *ret_error)
 {
     return kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, ret_error);
@@ -111,187 +248,82 @@ static inline struct kini_self *enter(struct kin_queue *queue, int *ret_error)
 
 void kin_queue_destroy(struct kin_queue *queue)
 {
+    int error;
+    struct kini_self *self = queue != NULL ? enter(queue, &error) : NULL;
+    if (self != NULL && kini_load(&queue->takes) != 0) {
+        kini_handle_send_away(self, &queue->handle); /* or one of them takes it again */
+        kini_give_back(self, self->slot, queue->handle.tag);
+    }
     kini_handle_close((struct kini_handle *)queue);
 }
 
-/* --- put ------------------------------------------------------------------------------------ */
+/* --- questions ------------------------------------------------------------------------------ */
 
-struct put_call {
-    struct kin_queue *queue;
-    struct kini_message message;
-};
-
-static int64_t attempt_put(struct kini_self *self, void *arg)
+static int64_t peek(struct kini_self *self, struct kini_queue_shm *shm, void *buffer,
+                    uint64_t capacity)
 {
-    struct put_call *call = arg;
-    if (kini_unlikely(kini_load(&call->queue->handle.closed) != 0))
-        return -ESTALE;
-    return kini_ring_put(self, call->queue, &call->message);
-}
-
-/* A large message goes into a block of its own before anything is claimed. */
-static int make_message(struct kini_self *self, struct kin_queue *queue, const void *data,
-                        size_t bytes, struct kini_message *ret_message)
-{
-    *ret_message = (struct kini_message){.data = data, .bytes = bytes};
-    if (data == NULL && bytes > 0)
-        return kini_fail(-EINVAL, "no data, but %zu bytes of it", bytes);
-    if (bytes <= queue->shm->inline_bytes)
-        return 0;
-    if (bytes > self->arena->super->units_count * KINI_UNIT_BYTES - KINI_LARGE_PREFIX)
-        return kini_fail(-EMSGSIZE, "a message of %zu bytes; the arena can hold at most %llu",
-                         bytes,
-                         (unsigned long long)(self->arena->super->units_count * KINI_UNIT_BYTES -
-                                              KINI_LARGE_PREFIX));
-    int r = kini_block_get(self, bytes, &ret_message->block);
-    if (r == 0)
-        memcpy(kini_at(self->arena, ret_message->block), data, bytes);
-    return r;
-}
-
-static int put(struct kin_queue *queue, const void *data, size_t bytes, kin_deadline deadline,
-               bool wait)
-{
-    int r;
-    struct kini_self *self = enter(queue, &r);
-    if (kini_unlikely(self == NULL))
-        return r;
-    struct put_call call = {.queue = queue};
-    r = make_message(self, queue, data, bytes, &call.message);
-    if (kini_unlikely(r < 0))
-        return r;
-    int64_t result = kini_ring_put(self, queue, &call.message);
-    if (kini_unlikely(result == -EAGAIN && wait)) {
-        kini_handle_begin_wait(self, &queue->handle);
-        result = kini_wait_for(self, &queue->shm->putters, deadline, attempt_put, &call);
-        /* Wakes that came while nobody could use them (cells are released in any order) are made
-         * good by whoever is served. */
-        if (result == 0 && kini_load(&queue->shm->putters.nwait) != 0 &&
-            kini_queue_count(self, queue->shm) < queue->shm->max_items)
-            kini_waitq_wake(self, &queue->shm->putters, 1);
-        kini_handle_end_wait(&queue->handle, result);
-    }
-    if (result < 0 && call.message.block != 0)
-        kini_block_put(self, call.message.block);
-    return (int)result;
-}
-
-int kin_queue_put(struct kin_queue *queue, const void *data, size_t bytes, kin_deadline deadline)
-{
-    return put(queue, data, bytes, deadline, true);
-}
-
-int kin_queue_try_put(struct kin_queue *queue, const void *data, size_t bytes)
-{
-    return put(queue, data, bytes, KIN_NOW, false);
-}
-
-/* --- get ------------------------------------------------------------------------------------ */
-
-struct get_call {
-    struct kin_queue *queue;
-    struct kini_taker taker;
-};
-
-static int64_t attempt_get(struct kini_self *self, void *arg)
-{
-    struct get_call *call = arg;
-    if (kini_unlikely(kini_load(&call->queue->handle.closed) != 0))
-        return -ESTALE;
-    return kini_ring_get(self, call->queue, &call->taker);
-}
-
-static int64_t get(struct kin_queue *queue, void *buffer, size_t capacity, kin_deadline deadline,
-                   bool wait)
-{
-    int error;
-    struct kini_self *self = enter(queue, &error);
-    if (kini_unlikely(self == NULL))
-        return error;
-    struct get_call call = {.queue = queue, .taker = {.buffer = buffer, .capacity = capacity}};
-    int64_t r = kini_ring_get(self, queue, &call.taker);
-    if (kini_unlikely(r == -EAGAIN && wait)) {
-        kini_handle_begin_wait(self, &queue->handle);
-        r = kini_wait_for(self, &queue->shm->getters, deadline, attempt_get, &call);
-        if (r >= 0 && kini_load(&queue->shm->getters.nwait) != 0 &&
-            kini_queue_peek_bytes(self, queue->shm) >= 0)
-            kini_waitq_wake(self, &queue->shm->getters, 1); /* as in put */
-        kini_handle_end_wait(&queue->handle, r);
-    }
-    if (kini_unlikely(r == -EMSGSIZE))
-        kini_fail(-EMSGSIZE, "the next message is longer than the %zu bytes of the buffer",
-                  capacity);
-    return r;
-}
-
-int64_t kin_queue_get(struct kin_queue *queue, void *buffer, size_t capacity, kin_deadline deadline)
-{
-    return get(queue, buffer, capacity, deadline, true);
-}
-
-int64_t kin_queue_try_get(struct kin_queue *queue, void *buffer, size_t capacity)
-{
-    return get(queue, buffer, capacity, KIN_NOW, false);
-}
-
-int64_t kin_queue_get_alloc(struct kin_queue *queue, void **ret_data, kin_deadline deadline)
-{
-    size_t capacity = 4096;
-    for (;;) {
-        void *buffer = malloc(capacity);
-        if (buffer == NULL)
-            return kini_fail(-ENOMEM, "no memory for a message of %zu bytes", capacity);
-        int64_t r = kin_queue_get(queue, buffer, capacity, deadline);
-        if (r >= 0) {
-            *ret_data = buffer;
-            return r;
-        }
-        free(buffer);
-        if (r != -EMSGSIZE)
-            return r;
-        int64_t next = kin_queue_next_bytes(queue);
-        if (next > 0 && (size_t)next > capacity)
-            capacity = (size_t)next;
-    }
+    if (kini_load_acq(&shm->flags) & KINI_QUEUE_DROP)
+        return -ESHUTDOWN;
+    return kini_queue_is_store(shm) ? kini_store_peek(self, shm, buffer, capacity)
+                                    : kini_ring_peek(self, shm, buffer, capacity);
 }
 
 int64_t kin_queue_next_bytes(struct kin_queue *queue)
 {
-    int error;
-    struct kini_self *self = enter(queue, &error);
-    if (self == NULL)
-        return error;
-    return kini_queue_peek_bytes(self, queue->shm);
+    return kin_queue_peek(queue, NULL, 0);
 }
 
-/* --- the rest ------------------------------------------------------------------------------- */
-
-int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when)
+int64_t kin_queue_peek(struct kin_queue *queue, void *buffer, size_t capacity)
 {
     int error;
     struct kini_self *self = enter(queue, &error);
     if (self == NULL)
         return error;
-    struct kini_queue_shm *shm = queue->shm;
-    kini_ilock_lock(self, &shm->grow); /* nobody links a segment from here on */
-    kini_or(&shm->flags, when == KIN_AT_ONCE ? KINI_QUEUE_SHUT | KINI_QUEUE_DROP : KINI_QUEUE_SHUT);
-    kini_ilock_unlock(self, &shm->grow);
-    kini_queue_close_tail(self, shm);
-    kini_waitq_wake(self, &shm->putters, UINT32_MAX);
-    kini_waitq_wake(self, &shm->getters, UINT32_MAX);
-    struct kini_taker drop = {.drop = true};
-    while (when == KIN_AT_ONCE && kini_ring_get(self, queue, &drop) >= 0)
-        ;
-    return 0;
+    if (buffer == NULL && capacity > 0)
+        return kini_fail(-EINVAL, "no buffer, but %zu bytes of it", capacity);
+    return peek(self, queue->shm, buffer, capacity);
+}
+
+static uint64_t count(struct kini_self *self, struct kini_queue_shm *shm)
+{
+    return kini_queue_is_store(shm) ? kini_store_count(self, shm) : kini_queue_count(self, shm);
+}
+
+static bool is_full(struct kini_self *self, struct kini_queue_shm *shm)
+{
+    return (shm->max_items != 0 && count(self, shm) >= shm->max_items) ||
+           (shm->max_bytes != 0 && kini_store_bytes(self, shm) >= shm->max_bytes);
 }
 
 int64_t kin_queue_size(struct kin_queue *queue)
 {
     int error;
     struct kini_self *self = enter(queue, &error);
+    return self == NULL ? error : (int64_t)count(self, queue->shm);
+}
+
+int64_t kin_queue_bytes(struct kin_queue *queue)
+{
+    int error;
+    struct kini_self *self = enter(queue, &error);
     if (self == NULL)
         return error;
-    return (int64_t)kini_queue_count(self, queue->shm);
+    return (int64_t)(kini_queue_is_store(queue->shm) ? kini_store_bytes(self, queue->shm)
+                                                     : kini_ring_bytes(self, queue->shm));
+}
+
+int kin_queue_is_empty(struct kin_queue *queue)
+{
+    int error;
+    struct kini_self *self = enter(queue, &error);
+    return self == NULL ? error : count(self, queue->shm) == 0;
+}
+
+int kin_queue_is_full(struct kin_queue *queue)
+{
+    int error;
+    struct kini_self *self = enter(queue, &error);
+    return self == NULL ? error : is_full(self, queue->shm);
 }
 
 uint64_t kin_queue_max_items(const struct kin_queue *queue)
@@ -299,7 +331,59 @@ uint64_t kin_queue_max_items(const struct kin_queue *queue)
     return queue->shm->max_items;
 }
 
-/* --- for a wait for any ---------------------------------------------------------------------- */
+uint64_t kin_queue_max_bytes(const struct kin_queue *queue)
+{
+    return queue->shm->max_bytes;
+}
+
+enum kin_queue_kind kin_queue_kind(const struct kin_queue *queue)
+{
+    return (enum kin_queue_kind)queue->shm->kind;
+}
+
+/* --- shutdown ------------------------------------------------------------------------------- */
+
+static void drop_ring(struct kini_self *self, struct kini_queue_shm *shm)
+{
+    struct kin_queue queue = {.handle.arena = self->arena, .shm = shm};
+    struct kini_taker drop = {.drop = true};
+    while (kini_ring_get(self, &queue, &drop) >= 0)
+        ;
+}
+
+static void shut_ring(struct kini_self *self, struct kini_queue_shm *shm, bool drop)
+{
+    kini_ring_shut(self, shm, drop ? KINI_QUEUE_SHUT | KINI_QUEUE_DROP : KINI_QUEUE_SHUT);
+    if (drop)
+        drop_ring(self, shm);
+}
+
+int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when)
+{
+    int error;
+    struct kini_self *self = enter(queue, &error);
+    if (self == NULL)
+        return error;
+    if (kini_queue_is_store(queue->shm))
+        kini_store_shut(self, queue->shm, when == KIN_AT_ONCE);
+    else
+        shut_ring(self, queue->shm, when == KIN_AT_ONCE);
+    return 0;
+}
+
+/* --- for the tables in src/types.c ----------------------------------------------------------- */
+
+void kini_queue_holder_died(struct kini_self *self, uint64_t offset, uint32_t slot)
+{
+    struct kini_queue_shm *shm = kini_queue_at(self->arena, offset);
+    if (shm == NULL || !kini_queue_head_is_good(self->arena, shm))
+        return; /* damaged */
+    if (kini_queue_is_store(shm))
+        kini_store_holder_died(self, shm, slot);
+    else if ((kini_load_acq(&shm->flags) & KINI_QUEUE_DROP) &&
+             kini_segments_are_good(self->arena, shm, 0))
+        drop_ring(self, shm); /* what has come back */
+}
 
 struct kini_waitq_shm *kini_queue_waitq(void *memory, uint32_t kind)
 {
@@ -313,6 +397,7 @@ int kini_queue_ready(struct kini_self *self, void *memory, uint32_t kind)
     if (kini_load_acq(&shm->flags) & KINI_QUEUE_SHUT)
         return 1;
     if (kind == KIN_WAIT_PUT)
-        return shm->max_items == 0 || kini_queue_count(self, shm) < shm->max_items;
-    return kini_queue_peek_bytes(self, shm) >= 0;
+        return !is_full(self, shm);
+    return kini_queue_is_store(shm) ? kini_store_count(self, shm) > 0
+                                    : kini_ring_peek(self, shm, NULL, 0) >= 0;
 }

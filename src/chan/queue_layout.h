@@ -30,19 +30,42 @@
  * An item stays in its cell until get has copied it: the release of the cell is the last step, so
  * a consumer that dies in the middle leaves the item where it is (decision 001).
  *
+ * An intent names a range of up to 256 neighbouring positions, claimed by one CAS (batches). What
+ * is said below of a position p holds for each of the range. A run of a put is published from the
+ * last position to the first, so that consumers, who stop at the first, see all of it at once; the
+ * cells of a run that is got are released when all of it has been copied, from the first to the
+ * last.
+ *
  * Crash states (d = the dead thread):
  *   put  (1) block PRIVATE(d): swept. (2) intent written, claim not made: nothing, the cell belongs
  *        to nobody or to somebody else. (3) claimed, not published: tail > p, seq free for p, no
- *        living intent (PUT, segment, p): → tombstone; the block is swept. (4) published, nobody
- *        woken: wake one getter.
- *   get  (5) intent, no claim: nothing. (6) claimed, not released: head > p, seq == p+1, no living
- *        intent (GET, segment, p): → BACK, wake one getter; a block that the dead had adopted goes
- *        back to QUEUED first. A tombstone: released. (7) released,
- *        nobody woken: wake one putter.
+ *        living intent (PUT, segment, range with p): → tombstone; the block is swept. (4)
+ * published, nobody woken: wake a getter for each. (12) part of a run published, not its first: all
+ * of it → tombstones, the first last of all, so until then a repair can begin again; a run is put
+ * whole or not at all. get  (5) intent, no claim: nothing. (6) claimed, not released: head > p, seq
+ * == p+1, no living intent (GET, segment, range with p): → BACK, wake one getter; a block that the
+ * dead had adopted goes back to QUEUED first. A tombstone: released. (7) released, nobody woken:
+ * wake a putter for each. (13) part of a run released: that part was in d's hands, (6) for the
+ *        rest.
  *   take back (8) p+1|BACK|TAKEN and no living intent: → BACK.
  *   grow (9) closed, no next: the next producer links one. (10) a segment half linked: journal LINK
  *        of `grow`: finished if `next` was set, undone if not. (11) retired, memory not given back:
  *        nothing.
+ *   take in place (of a cell, also of one that is BACK; decision 012)
+ *        (12) a block: TAKEN(d), cell not released: as (6), (8), the block goes back to QUEUED.
+ *        (13) from the cell: copied, not TAKEN: as (6), (8), the copy is swept. (14) TAKEN(d), cell
+ *        not released: as (6), (8); op_block of d's record names the copy, its `order` says that it
+ *        is of this position: it becomes PRIVATE(d) before the cell says BACK, and is swept. No
+ *        other message ever has that position, so what d had taken earlier stays TAKEN. (15) cell
+ *        released: in the block only, TAKEN(d): the reaper puts it into the list of returned.
+ *   release (16) TAKEN(d): as (15). (17) PRIVATE(d): released, swept.
+ *   returned  the journal of its lock: (18) INSERT: done again. (19) REMOVE: undone, the message is
+ *        the first again; the header may say TAKEN(d) meanwhile: a reaper that sees that waits for
+ *        the lock, and finds OWNED. (20) in the list, nobody woken: found at the end of a slice.
+ *        (21) a reaper died in INSERT for the last who had the queue: the next one, before it frees
+ *        the list, takes the lock and so redoes it. (22) shut down at once: what comes back then
+ *        is dropped when the holds of the dead are.
+ *   reserve, publish  as put: (1) to (4).
  */
 #ifndef KINI_QUEUE_LAYOUT_H
 #define KINI_QUEUE_LAYOUT_H
@@ -92,6 +115,29 @@ enum kini_queue_journal { KINI_QUEUE_LINK = 1 }; /* arg: segment, new segment, 1
 #define KINI_AT_UNIT(word)           ((uint32_t)(word))
 #define KINI_AT_TURNS(word)          ((uint32_t)((word) >> 32))
 
+/* What precedes the message in a block of a queue. */
+struct kini_message_shm {
+    uint64_t bytes;   /* W: who owns the block, like the rest */
+    int64_t priority; /* smaller first; 0 in rings */
+    uint64_t order;   /* among equals: the position, or the number of the put */
+    kini_a64 next; /* offset of the next in the list of returned; KINI_MESSAGE_RESERVED while it is
+                      being filled in place */
+};
+_Static_assert(sizeof(struct kini_message_shm) == 32, "keeps the alignment of blocks");
+
+#define KINI_MESSAGE_RESERVED 0x6576726573657221ull
+
+/* Messages that somebody had taken and could not release: a list of their blocks, the first to be
+ * delivered first, each OWNED by the queue. Under the lock. INSERT (arg: block, the one before it
+ * or 0, the one behind it), REMOVE (arg: block). Crash states 18 to 22. */
+enum kini_returned_journal { KINI_RETURNED_INSERT = 1, KINI_RETURNED_REMOVE };
+struct kini_returned_shm {
+    struct kini_ilock_shm lock;
+    kini_a64 first;
+    uint64_t queue_off; /* const after create */
+    uint64_t reserved[2];
+};
+
 /* In a block of any alignment: what is to lie apart is 128 bytes apart. */
 struct kini_queue_shm {
     uint32_t tag; /* object number and generation; const after create, like the next */
@@ -106,15 +152,18 @@ struct kini_queue_shm {
     kini_a64 back_seen;      /* back_made when a search last found none: equal = nothing to do */
     kini_a64 skips_made;     /* tombstones ever made: 0 = the size needs no search */
     kini_a32 flags;          /* kini_queue_flag: only ever set, under grow */
-    uint32_t reserved1;
-    kini_a64 all_segments; /* offset of the newest. W: holder of grow */
-    uint64_t reserved2[9];
+    uint32_t kind;           /* enum kin_queue_kind; const after create, like the next two */
+    uint64_t max_bytes;      /* 0: unbounded */
+    uint64_t store_off;      /* of a struct kini_store_shm; 0: the messages are in segments */
+    kini_a64 returned_count; /* length of the list of returned. W: holder of its lock */
+    kini_a64 all_segments;   /* offset of the newest. W: holder of grow */
+    uint64_t reserved2[6];
     struct kini_ilock_shm grow;
-    uint64_t reserved3[8];
+    struct kini_returned_shm returned;
     struct kini_waitq_shm getters;
     struct kini_waitq_shm putters;
 };
 
-_Static_assert(sizeof(struct kini_queue_shm) == 640, "queue header");
+_Static_assert(sizeof(struct kini_queue_shm) == 672, "queue header");
 
 #endif

@@ -7,6 +7,7 @@
 
 #include "arena/arena.h"
 #include "arena/block.h"
+#include "chan/message.h"
 #include "chan/queue_layout.h"
 #include "sync/handle.h"
 
@@ -14,20 +15,32 @@ struct kin_queue {
     struct kini_handle handle;
     struct kini_queue_shm *shm; /* handle.shm */
     kini_a64 head_seen; /* private: some earlier value of the head, to leave its line alone */
+    kini_a32 takes;     /* 1: messages were taken in place, and some may not be released yet */
 };
 
-/* What a consumer wants done with the message it has claimed. */
+/* What a consumer wants done with the message it has claimed: copied into buffer, or nothing of
+ * that. */
 struct kini_taker {
     void *buffer;
     uint64_t capacity;
-    bool drop; /* no copy: the message is thrown away */
+    uint64_t least; /* shorter ones are not for us: they stay, -EMSGSIZE */
+    bool drop;      /* no copy: the message is thrown away */
+    bool keep;      /* no copy: its block stays, TAKEN by us */
+    uint64_t block; /* keep: out, the block. In: one of ours for a message that lies in the ring */
 };
+
+static inline bool kini_taker_refuses(const struct kini_taker *taker, uint64_t bytes)
+{
+    return kini_unlikely(bytes < taker->least ||
+                         (bytes > taker->capacity && !taker->drop && !taker->keep));
+}
 
 /* One message: its bytes, or a block (PRIVATE to us) that already holds them. */
 struct kini_message {
     const void *data;
     uint64_t bytes;
-    uint64_t block; /* payload offset; 0: inline */
+    uint64_t block;   /* payload offset: struct kini_message_shm, data; 0: inline */
+    int64_t priority; /* stores only */
 };
 
 /* 0, -EAGAIN full, -ESHUTDOWN, -ENOMEM and the like (no segment), -ENOTRECOVERABLE. On success the
@@ -37,10 +50,76 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
 /* The length, -EAGAIN empty, -ESHUTDOWN, -EMSGSIZE. */
 int64_t kini_ring_get(struct kini_self *self, struct kin_queue *queue, struct kini_taker *taker);
 
+/* The parts of a put, for batches. How many of wanted a queue that is bounded by counting has room
+ * for, when its tail is t. */
+uint64_t kini_ring_room(struct kini_self *self, struct kin_queue *queue,
+                        struct kini_segment_shm *segment, uint64_t t, uint64_t wanted);
+void kini_ring_fill(struct kini_self *self, struct kini_segment_shm *segment,
+                    struct kini_cell_shm *cell, uint64_t t, const struct kini_message *message);
+/* Our cell is not as we left it: no operation any more, -ENOTRECOVERABLE. */
+int kini_ring_fenced(struct kini_self *self);
+
+/* --- batch.c -------------------------------------------------------------------------------- */
+
+#define KINI_BATCH_MOST 256u /* positions in one claim: what an intent can name */
+
+/* Where a batch goes. */
+struct kini_basket {
+    struct kin_item *items;
+    uint32_t count; /* items at most */
+    uint32_t taken; /* out: so many were */
+    char *buffer;
+    uint64_t capacity, used;
+};
+
+/* The next free place of the buffer; what has been copied there is an item. */
+struct kini_taker kini_basket_place(struct kini_basket *basket);
+void kini_basket_add(struct kini_basket *basket, const struct kini_taker *taker, int64_t bytes);
+/* How many were put: at least one, or what kini_ring_put says about the first. The blocks of those
+ * belong to the queue. -ENOTRECOVERABLE: nothing is known of any. */
+int64_t kini_ring_put_many(struct kini_self *self, struct kin_queue *queue,
+                           const struct kini_message *messages, uint32_t count);
+/* How many were taken: at least one, or what kini_ring_get says about the first. */
+int64_t kini_ring_get_many(struct kini_self *self, struct kin_queue *queue,
+                           struct kini_basket *basket);
+
+/* --- transfer.c: ring or store ------------------------------------------------------------- */
+
+/* Whether a message of so many bytes can ever be in the queue: 0 or -EMSGSIZE, with both sizes. */
+int kini_queue_check_bytes(const struct kini_queue_shm *queue, uint64_t bytes);
+/* The message that the caller's bytes make: a large one is copied into a block. Given up again with
+ * kini_queue_drop_message if it was not put. */
+int kini_queue_make_message(struct kini_self *self, struct kin_queue *queue, const void *data,
+                            uint64_t bytes, struct kini_message *ret_message);
+void kini_queue_drop_message(struct kini_self *self, const struct kini_message *message);
+
+/* One attempt, as kini_ring_put and kini_ring_get. */
+int64_t kini_queue_try_put(struct kini_self *self, struct kin_queue *queue,
+                           const struct kini_message *message);
+int64_t kini_queue_try_get(struct kini_self *self, struct kin_queue *queue,
+                           struct kini_taker *taker);
+/* After an attempt that answered -EAGAIN: wait, until the deadline (-ETIMEDOUT). */
+int64_t kini_queue_wait_put(struct kini_self *self, struct kin_queue *queue,
+                            const struct kini_message *message, kin_deadline deadline);
+int64_t kini_queue_wait_get(struct kini_self *self, struct kin_queue *queue,
+                            struct kini_taker *taker, kin_deadline deadline);
+/* Both. On an error the message's block is still the caller's. */
+int64_t kini_queue_put_message(struct kini_self *self, struct kin_queue *queue,
+                               const struct kini_message *message, kin_deadline deadline);
+int64_t kini_queue_get_message(struct kini_self *self, struct kin_queue *queue,
+                               struct kini_taker *taker, kin_deadline deadline);
+/* The user of a message that was taken in place is done with it. */
+void kini_queue_release_block(struct kini_self *self, struct kin_queue *queue, uint64_t block);
+
 /* --- segment.c ------------------------------------------------------------------------------ */
 
-struct kini_segment_shm *kini_segment_first(struct kini_self *self, struct kini_queue_shm *queue,
-                                            uint64_t cap, int *ret_error);
+/* The header, zeroed but for what every ring has. */
+void kini_ring_init(struct kini_queue_shm *queue, uint64_t queue_off, uint32_t inline_bytes);
+/* Its first segment of at least cap cells, PRIVATE to us until kini_ring_give. */
+int kini_ring_begin(struct kini_self *self, struct kini_queue_shm *queue, uint64_t cap);
+void kini_ring_give(struct kini_self *self, struct kini_queue_shm *queue, uint32_t tag);
+/* No more puts (flags: enum kini_queue_flag), and everybody who waits is told. Idempotent. */
+void kini_ring_shut(struct kini_self *self, struct kini_queue_shm *queue, uint32_t flags);
 /* The put side met a closed segment: go on to its successor, made if there is none. 0 to try again,
  * -ESHUTDOWN, -ENOMEM … */
 int kini_segment_advance_put(struct kini_self *self, struct kini_queue_shm *queue, uint64_t at);
@@ -73,10 +152,25 @@ static inline void kini_cell_prefetch(struct kini_segment_shm *segment, uint64_t
     __builtin_prefetch(cell + 64, 1);
 }
 
+/* Whether something may be there to be delivered again, ahead of the rest. */
+static inline bool kini_has_returned(struct kini_queue_shm *queue)
+{
+    /* acq pairs with the raise of back_made in repair_get, and with count_again */
+    return kini_load_acq(&queue->back_made) != kini_load(&queue->back_seen) ||
+           kini_load_acq(&queue->returned_count) != 0;
+}
+
 /* Whether raw is the seq of a cell that is free for position in this life of the segment. */
 static inline bool kini_cell_is_free(uint64_t raw, uint64_t position, uint64_t base, uint64_t cap)
 {
     return raw == position || (raw < base && position < base + cap);
+}
+
+/* A ring of max_items cells is full when they are, save for what has come back beside it. */
+static inline bool kini_ring_must_count(struct kini_queue_shm *shm)
+{
+    return shm->counts ||
+           (shm->max_items != 0 && kini_unlikely(kini_load(&shm->returned_count) != 0));
 }
 
 /* --- recover.c ------------------------------------------------------------------------------ */
@@ -84,14 +178,36 @@ static inline bool kini_cell_is_free(uint64_t raw, uint64_t position, uint64_t b
 /* Take a message that a dead consumer had claimed. As kini_ring_get; -EAGAIN: there is none. */
 int64_t kini_ring_take_back(struct kini_self *self, struct kini_queue_shm *queue,
                             struct kini_taker *taker);
-int64_t kini_ring_finish_take(struct kini_self *self, struct kini_cell_shm *cell,
-                              struct kini_taker *taker);
+uint64_t kini_ring_finish_take(struct kini_self *self, struct kini_cell_shm *cell, uint64_t p,
+                               uint32_t tag, struct kini_taker *taker);
+void kini_ring_end_take(struct kini_self *self, uint64_t block, struct kini_taker *taker);
+bool kini_ring_pass_tombstone(struct kini_self *self, struct kini_queue_shm *queue);
 /* Resolve the ring operation of a dead thread: 0 done, -EAGAIN a live thread is in the way. */
 int kini_ring_repair(struct kini_self *self, struct kini_thread_shm *dead);
 struct kini_waitq_shm *kini_queue_waitq(void *shm, uint32_t kind);
 int kini_queue_ready(struct kini_self *self, void *shm, uint32_t kind);
+/* The queue at an offset that may be anything; NULL: there is no block for one. */
+struct kini_queue_shm *kini_queue_at(const struct kin_arena *arena, uint64_t offset);
+/* Its locks and lists, without what is in it. */
+bool kini_queue_head_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue);
+/* The segment at an offset that may be anything; NULL: there is none. */
+struct kini_segment_shm *kini_segment_at(const struct kin_arena *arena, uint64_t offset);
+bool kini_queue_chain_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue);
+/* For what was found in the arena: whether it can be a queue. A length with the mark (0: none) is
+ * something else. */
+/* Whether the segment of the put side can be found. */
+bool kini_ring_tail_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue);
+bool kini_segments_are_good(const struct kin_arena *arena, struct kini_queue_shm *queue,
+                            uint64_t mark);
 void kini_queue_object_destroy(struct kini_self *self, uint64_t offset);
-int64_t kini_queue_peek_bytes(struct kini_self *self, struct kini_queue_shm *queue);
+void kini_queue_holder_died(struct kini_self *self, uint64_t offset, uint32_t slot);
+struct kini_cell_shm *kini_ring_oldest_back(struct kini_self *self, struct kini_queue_shm *queue,
+                                            struct kini_segment_shm **ret_segment,
+                                            uint64_t *ret_seq);
+/* Copy at most capacity bytes of what the next get would take and return its length, or -EAGAIN. */
+int64_t kini_ring_peek(struct kini_self *self, struct kini_queue_shm *queue, void *buffer,
+                       uint64_t capacity);
+uint64_t kini_ring_bytes(struct kini_self *self, struct kini_queue_shm *queue);
 uint64_t kini_queue_count_cells(struct kini_self *self, struct kini_queue_shm *queue,
                                 uint64_t flag);
 uint64_t kini_queue_count(struct kini_self *self, struct kini_queue_shm *queue);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Growth: link a further segment when the ring is full, use drained ones again, give their memory
  * back. Slow paths, under the queue's internal lock `grow`. */
+#include "arena/attach.h"
 #include "arena/ilock.h"
 #include "base/bits.h"
 #include "chan/ring.h"
+#include "sync/wait.h"
 
 #include <errno.h>
 #include <string.h>
@@ -56,16 +58,37 @@ static void open_tail(struct kini_segment_shm *segment)
     kini_store_rel(&segment->tail, kini_load(&segment->base));
 }
 
-struct kini_segment_shm *kini_segment_first(struct kini_self *self, struct kini_queue_shm *queue,
-                                            uint64_t cap, int *ret_error)
+void kini_ring_init(struct kini_queue_shm *queue, uint64_t queue_off, uint32_t inline_bytes)
+{
+    memset(queue, 0, sizeof *queue);
+    queue->stride = (uint32_t)kini_round_up(sizeof(struct kini_cell_shm) + inline_bytes, 64);
+    queue->inline_bytes = queue->stride - sizeof(struct kini_cell_shm);
+    kini_ilock_init(&queue->grow, KINI_ILOCK_QUEUE);
+    kini_returned_init(queue, queue_off);
+    kini_waitq_init(&queue->getters, 0);
+    kini_waitq_init(&queue->putters, 0);
+}
+
+int kini_ring_begin(struct kini_self *self, struct kini_queue_shm *queue, uint64_t cap)
 {
     struct kini_segment_shm *segment;
-    *ret_error = make(self, queue, cap, &segment);
-    if (*ret_error < 0)
-        return NULL;
+    int r = make(self, queue, cap, &segment);
+    if (r < 0)
+        return r;
     begin_life(segment, segment->cap * 2, 0);
     open_tail(segment);
-    return segment;
+    uint64_t offset = kini_offset(self->arena, segment);
+    uint64_t at = KINI_AT_SEGMENT(kini_unit_of(self->arena, offset), 0);
+    kini_store(&queue->put_at, at);
+    kini_store(&queue->get_at, at);
+    kini_store(&queue->all_segments, offset);
+    return 0;
+}
+
+void kini_ring_give(struct kini_self *self, struct kini_queue_shm *queue, uint32_t tag)
+{
+    queue->tag = tag;
+    kini_block_give(self, kini_load(&queue->all_segments), tag);
 }
 
 /* --- the chain of all segments, under grow --------------------------------------------------- */
@@ -133,6 +156,137 @@ static void retire_old(struct kini_self *self, struct kini_queue_shm *queue)
             retire(self, s);
 }
 
+/* --- found in the arena ----------------------------------------------------------------------- */
+
+/* The block is there and large enough for what it says that it is. */
+static bool is_shaped(const struct kin_arena *arena, uint64_t offset)
+{
+    if (offset >= arena->super->reserve_bytes ||
+        kini_block_check(arena, arena->base + offset) == 0 ||
+        offset != kini_unit_offset(arena, kini_unit_of(arena, offset)) + KINI_LARGE_PREFIX)
+        return false;
+    const struct kini_segment_shm *segment = kini_at(arena, offset);
+    uint64_t room = kini_block_room(arena, offset) - sizeof *segment;
+    return segment->magic == KINI_SEGMENT_MAGIC && segment->cap >= 2 &&
+           (segment->cap & (segment->cap - 1)) == 0 && segment->stride >= 64 &&
+           segment->stride % 64 == 0 && segment->cap <= room / segment->stride &&
+           kini_range_is_good(arena, segment->queue_off, sizeof(struct kini_queue_shm));
+}
+
+struct kini_segment_shm *kini_segment_at(const struct kin_arena *arena, uint64_t offset)
+{
+    return is_shaped(arena, offset) ? kini_at(arena, offset) : NULL;
+}
+
+bool kini_queue_chain_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue)
+{
+    uint64_t most = kini_load(&arena->super->units_high);
+    uint64_t at = kini_load_acq((kini_a64 *)&queue->all_segments);
+    for (uint64_t steps = 0; at != 0; steps++) {
+        if (steps > most || !is_shaped(arena, at))
+            return false;
+        at = kini_load(&((struct kini_segment_shm *)kini_at(arena, at))->all_next);
+    }
+    return true;
+}
+
+static bool is_segment(const struct kin_arena *arena, const struct kini_queue_shm *queue,
+                       uint64_t offset)
+{
+    if (!is_shaped(arena, offset))
+        return false;
+    const struct kini_segment_shm *segment = kini_at(arena, offset);
+    return segment->stride == queue->stride && segment->queue_off == kini_offset(arena, queue) &&
+           kini_block_is_owned(arena, offset, queue->tag, sizeof *segment);
+}
+
+static bool is_at_segment(const struct kin_arena *arena, const struct kini_queue_shm *queue,
+                          uint64_t at)
+{
+    return KINI_AT_UNIT(at) < kini_load(&arena->super->units_high) &&
+           is_segment(arena, queue, kini_unit_offset(arena, KINI_AT_UNIT(at)) + KINI_LARGE_PREFIX);
+}
+
+/* A message that was published: its length fits, its block is one. */
+static bool message_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
+                            struct kini_cell_shm *cell, uint64_t mark)
+{
+    uint64_t info = kini_load(&cell->info), block;
+    if (!(info & 1))
+        return info >> 1 <= queue->inline_bytes || (info >> 1 & mark);
+    memcpy(&block, cell->payload, sizeof block);
+    return kini_message_is_whole(arena, block) && kini_message_of(arena, block)->bytes == info >> 1;
+}
+
+/* Whether that can be seen in the cell, at any moment of the segment's life. What bounds a
+ * value is read after it, and only grows. */
+static bool cell_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
+                         struct kini_segment_shm *segment, uint64_t i, uint64_t mark)
+{
+    uint64_t base = kini_load(&segment->base);
+    struct kini_cell_shm *cell = kini_cell(segment, i);
+    uint64_t seq = kini_load_acq(&cell->seq), at = seq & KINI_POSITION, mask = segment->cap - 1;
+    if (seq < base)
+        return true;                   /* virgin */
+    if ((at & mask) == i && seq == at) /* free for that position */
+        return at < kini_load_acq(&segment->head) + segment->cap;
+    if (((at - 1) & mask) != i || at > (kini_load_acq(&segment->tail) & KINI_TAIL_POSITION))
+        return false;
+    return (seq & KINI_CELL_SKIP) || message_is_good(arena, queue, cell, mark) ||
+           kini_load_acq(&cell->seq) != seq;
+}
+
+static bool positions_are_good(struct kini_segment_shm *segment, uint64_t base)
+{
+    uint64_t head = kini_load_acq(&segment->head);
+    uint64_t tail = kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    return base <= head && head <= tail && tail < KINI_POSITION / 2 &&
+           tail <= kini_load_acq(&segment->head) + segment->cap;
+}
+
+static bool segment_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
+                            struct kini_segment_shm *segment, uint64_t mark)
+{
+    uint64_t base = kini_load(&segment->base), next = kini_load_acq(&segment->next);
+    if (next != 0 && !is_segment(arena, queue, next))
+        return false;
+    /* the chain goes forward: it has no circle */
+    if (next != 0 && kini_load(&((struct kini_segment_shm *)kini_at(arena, next))->base) <= base &&
+        kini_load_acq(&segment->next) == next && kini_load(&segment->base) == base)
+        return false;
+    if (kini_load_acq(&segment->state) != KINI_SEGMENT_ACTIVE)
+        return true;
+    bool good = positions_are_good(segment, base);
+    for (uint64_t i = 0; good && i < segment->cap; i++)
+        good = cell_is_good(arena, queue, segment, i, mark);
+    /* or another life has begun meanwhile */
+    return good || kini_load_acq(&segment->state) != KINI_SEGMENT_ACTIVE ||
+           kini_load(&segment->base) != base;
+}
+
+bool kini_ring_tail_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
+{
+    return is_at_segment(arena, queue, kini_load_acq(&queue->put_at));
+}
+
+bool kini_segments_are_good(const struct kin_arena *arena, struct kini_queue_shm *queue,
+                            uint64_t mark)
+{
+    if (queue->stride % 64 != 0 || queue->stride == 0 || queue->stride > 4096 ||
+        queue->inline_bytes != queue->stride - sizeof(struct kini_cell_shm) ||
+        !kini_queue_chain_is_good(arena, queue) ||
+        !is_at_segment(arena, queue, kini_load_acq(&queue->put_at)) ||
+        !is_at_segment(arena, queue, kini_load_acq(&queue->get_at)))
+        return false;
+    uint64_t at = kini_load_acq(&queue->all_segments);
+    for (struct kini_segment_shm *s = NULL; at != 0; at = kini_load(&s->all_next)) {
+        s = kini_at(arena, at);
+        if (!is_segment(arena, queue, at) || !segment_is_good(arena, queue, s, mark))
+            return false;
+    }
+    return true;
+}
+
 /* --- linking -------------------------------------------------------------------------------- */
 
 /* Journal LINK: the new segment is the queue's if and only if `next` points to it. */
@@ -162,9 +316,11 @@ static void link_after(struct kini_self *self, struct kini_queue_shm *queue,
  * what was idle is idle again. */
 void kini_queue_journal_repair(struct kini_self *self, struct kini_ilock_shm *lock)
 {
-    struct kini_segment_shm *segment = kini_at(self->arena, kini_load(&lock->arg[0]));
     uint64_t next_off = kini_load(&lock->arg[1]);
-    struct kini_segment_shm *next = kini_at(self->arena, next_off);
+    struct kini_segment_shm *segment = kini_segment_at(self->arena, kini_load(&lock->arg[0]));
+    struct kini_segment_shm *next = kini_segment_at(self->arena, next_off);
+    if (segment == NULL || next == NULL)
+        return; /* damaged */
     struct kini_queue_shm *queue = kini_at(self->arena, segment->queue_off);
     if (kini_load(&segment->next) == next_off) {
         if (kini_load(&next->tail) == (kini_load(&next->base) | KINI_TAIL_CLOSED))
@@ -275,6 +431,16 @@ void kini_queue_close_tail(struct kini_self *self, struct kini_queue_shm *queue)
             kini_segment_advance_put(self, queue, at);
         }
     }
+}
+
+void kini_ring_shut(struct kini_self *self, struct kini_queue_shm *queue, uint32_t flags)
+{
+    kini_ilock_lock(self, &queue->grow); /* nobody links a segment from here on */
+    kini_or(&queue->flags, flags);
+    kini_ilock_unlock(self, &queue->grow);
+    kini_queue_close_tail(self, queue);
+    kini_waitq_wake(self, &queue->putters, UINT32_MAX);
+    kini_waitq_wake(self, &queue->getters, UINT32_MAX);
 }
 
 /* Nothing behind the last segment. Drained is said only when nobody is in the middle of taking

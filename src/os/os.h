@@ -27,6 +27,19 @@ void kini_os_memory_unmap(void *base, uint64_t bytes);
 int kini_os_memory_commit(int fd, uint64_t offset, uint64_t bytes);
 /* Give the memory behind [at, at+bytes) of the mapping back; it reads as zero afterwards. */
 int kini_os_memory_release(void *at, uint64_t bytes);
+/* Make sure that the file is at least so long, without memory behind it: what lies within may be
+ * touched without SIGBUS. */
+int kini_os_memory_extend(int fd, uint64_t bytes);
+int kini_os_memory_length(int fd, uint64_t *ret_bytes);
+/* 0 when it is a memory file of the calling user that nobody can shrink: -EACCES, -EPROTO. */
+int kini_os_memory_check(int fd);
+/* Open the file at a path, or create it, readable and writable for its owner only. */
+int kini_os_memory_open_path(const char *path, bool create);
+/* The first 8 bytes of the file; returns how many of them there are. */
+int kini_os_memory_mark(int fd, uint64_t *ret_mark);
+/* Throw away what is in the file, and begin it with that mark. -EOPNOTSUPP: the file system cannot
+ * give memory back so that it reads as zero. */
+int kini_os_memory_begin(int fd, uint64_t mark);
 /* Memory behind the file now, in bytes. */
 int kini_os_memory_used(int fd, uint64_t *ret_bytes);
 /* A page that reads as zero in a child made by any kind of fork. NULL: no memory. */
@@ -50,6 +63,27 @@ int kini_os_fence_register(void);
  * just now: so that they need none beside a store that is followed by a look at another word. */
 int kini_os_fence(void);
 
+/* --- bell.c: a descriptor that other processes can make readable ----------------------------- */
+
+/* Make a bell and give it a number that nobody else has. Returns the descriptor. */
+int kini_os_bell_create(uint64_t *ret_number);
+/* Make it readable. If there is no such bell, or no descriptor to reach it with, nothing happens.
+ * *sender, 0 at first, is a word of the calling process that keeps what it rings with.
+ * Async-signal-safe, does not block, and is no cancellation point. */
+void kini_os_bell_ring(uint64_t number, kini_a64 *sender);
+void kini_os_bell_sender_close(kini_a64 *sender);
+/* Take one ring back: not readable any more, unless it was rung more than once. */
+void kini_os_bell_silence(int fd);
+/* From now on the set, in which the bell is, is readable in any case; or only for a reason. */
+void kini_os_bell_hold(int set, int fd, bool hold);
+/* A timer: readable once ns have passed, until it is set again. Returns the descriptor. */
+int kini_os_timer_create(void);
+void kini_os_timer_set(int fd, int64_t ns);
+/* A set of descriptors that is readable while one of them is. Returns the descriptor. */
+int kini_os_fdset_create(void);
+/* Again does no harm. -EPERM: a descriptor that cannot be waited for, of a file for example. */
+int kini_os_fdset_add(int set, int fd);
+
 /* --- filelock.c: byte locks that the kernel drops with their last holder -------------------- */
 
 /* A new open file description of the same file (close-on-exec). Returns the descriptor. */
@@ -59,6 +93,23 @@ int kini_os_byte_lock(int fd, uint64_t byte);
 int kini_os_byte_unlock(int fd, uint64_t byte);
 /* 1 when another description holds a lock on the byte, 0 when not. */
 int kini_os_byte_locked(int fd, uint64_t byte);
+/* The same for any of count bytes. */
+int kini_os_bytes_locked(int fd, uint64_t byte, uint64_t count);
+
+/* --- name.c: names without a file, and memory files without a name -------------------------- */
+
+/* Hold a name (up to 106 bytes). Returns a descriptor (close-on-exec); the name is free again when
+ * the last copy of that is closed, by whatever death. -EADDRINUSE: somebody holds it. */
+int kini_os_name_hold(const char *name);
+/* 1 when somebody holds one of the names prefix0, prefix1 … up to count, 0 when nobody does. */
+int kini_os_names_held(const char *prefix, uint32_t count);
+/* Names are the same in one network namespace: a number for that of the calling process. */
+uint64_t kini_os_network(void);
+/* Call visit with a new descriptor of each memory file of that name which some process of the
+ * calling user has open, until it does not return 0: then the descriptor is taken, and this the
+ * result. 0: none was taken. */
+typedef int (*kini_os_visit_fn)(int fd, void *arg);
+int kini_os_memory_find(const char *name, kini_os_visit_fn visit, void *arg);
 
 /* --- identity.c: who a process is, and whether it is dead ----------------------------------- */
 
@@ -98,6 +149,7 @@ int kini_os_wait_readable(int fd, kin_deadline deadline);
 _Noreturn void kini_os_kill_self(void);
 void kini_os_close(int fd);
 int kini_os_duplicate(int fd); /* close-on-exec */
+void kini_os_close_on_exec(int fd, bool close);
 /* How many processors the calling process may use (affinity), at least 1. */
 uint32_t kini_os_cpu_count(void);
 /* The processor that the calling thread runs on at the moment. Async-signal-safe. */
@@ -109,5 +161,20 @@ int kini_os_lifeline_create(int *ret_keep, int *ret_watch);
  * holder of the other end is gone, at once if it is gone already. Returns the descriptor that has
  * to stay open for that. */
 int kini_os_lifeline_bind(int watch);
+
+/* --- channel.c: descriptors from process to process ------------------------------------------ */
+
+/* A pair of sockets, close-on-exec. What is sent into one comes out of the other in its order, each
+ * a number and a descriptor. None of these waits: -EAGAIN. */
+int kini_os_channel_create(int ret_sockets[2]);
+/* -EAGAIN: as many are under way as the socket can hold; -ETOOMANYREFS: as many as RLIMIT_NOFILE
+ * allows; -EBADF; -EPIPE, -ECONNRESET: nobody has the other socket any more. */
+int kini_os_channel_send(int sock, uint64_t number, int fd);
+/* The number of the first message. */
+int kini_os_channel_next(int sock, uint64_t *ret_number);
+/* A copy of its descriptor, close-on-exec; the message stays. -EMFILE: no free descriptor. */
+int kini_os_channel_peek(int sock, uint64_t *ret_number, int *ret_fd);
+/* Take the first message and close its descriptor. */
+int kini_os_channel_drop(int sock);
 
 #endif

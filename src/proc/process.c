@@ -45,7 +45,7 @@ bool kini_process_poll(struct kin_process *process)
     return true;
 }
 
-static void free_process(struct kin_process *process)
+void kini_process_free(struct kin_process *process)
 {
     kini_os_close(process->pidfd);
     pthread_mutex_destroy(&process->mutex);
@@ -58,7 +58,7 @@ static void collect_list(struct kin_process **list)
         struct kin_process *process = *link;
         if (collect(process) && process->closed) {
             *link = process->next;
-            free_process(process);
+            kini_process_free(process);
         } else {
             link = &process->next;
         }
@@ -200,7 +200,8 @@ static void end_stillborn(pid_t pid)
         ;
 }
 
-static struct kin_process *new_process(struct kin_arena *arena, const struct kin_process_opts *opts)
+static struct kin_process *make_process(struct kin_arena *arena,
+                                        const struct kin_process_opts *opts)
 {
     static _Atomic uint32_t serial;
     struct kin_process *process = calloc(1, sizeof *process);
@@ -218,7 +219,18 @@ static struct kin_process *new_process(struct kin_arena *arena, const struct kin
     return process;
 }
 
-static int adopt_child(struct kin_process *process, pid_t pid, const struct kini_fork_call *call)
+int kini_process_new(struct kin_arena *arena, const struct kin_process_opts *opts,
+                     struct kin_process **ret_process)
+{
+    collect_all(arena);
+    int r = opts->daemon ? make_lifeline(arena) : 0;
+    if (r < 0)
+        return r;
+    *ret_process = make_process(arena, opts);
+    return *ret_process == NULL ? kini_fail(-ENOMEM, "no memory for a process handle") : 0;
+}
+
+int kini_process_adopt(struct kin_process *process, pid_t pid, const struct kini_fork_call *call)
 {
     struct kin_arena *arena = process->arena;
     int r = call->error;
@@ -262,18 +274,15 @@ int kin_process_start(struct kin_arena *arena, kin_process_fn fn, void *arg,
         return kini_enter_error();
     if ((r = kini_refuse_vfork(self)) < 0)
         return r;
-    collect_all(arena);
-    if (opts.daemon && (r = make_lifeline(arena)) < 0)
+    struct kin_process *process;
+    if ((r = kini_process_new(arena, &opts, &process)) < 0)
         return r;
     /* Keeps a place for the child's descriptor: to find out afterwards that there is none would
      * mean to kill a child that runs already. */
     int place = kini_os_duplicate(arena->fd);
-    if (place < 0)
+    if (place < 0) {
+        kini_process_free(process);
         return kini_fail(place, "no file descriptor for the child (RLIMIT_NOFILE)");
-    struct kin_process *process = new_process(arena, &opts);
-    if (process == NULL) {
-        kini_os_close(place);
-        return kini_fail(-ENOMEM, "no memory for a process handle");
     }
     flush_stream(stdout);
     flush_stream(stderr);
@@ -282,9 +291,9 @@ int kin_process_start(struct kin_arena *arena, kin_process_fn fn, void *arg,
     kini_os_close(place);
     if (pid == 0)
         run_child(arena, fn, arg, process->daemon, process->name);
-    r = pid < 0 ? (int)pid : adopt_child(process, pid, &call);
+    r = pid < 0 ? (int)pid : kini_process_adopt(process, pid, &call);
     if (r < 0) {
-        free_process(process);
+        kini_process_free(process);
         return r;
     }
     *ret_process = process;
@@ -372,7 +381,7 @@ void kin_process_close(struct kin_process *process)
     if (process == NULL)
         return;
     if (!is_parent(process)) { /* a copy that came with a fork */
-        free_process(process);
+        kini_process_free(process);
         return;
     }
     struct kin_arena *arena = process->arena;

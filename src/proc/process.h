@@ -3,7 +3,7 @@
 #ifndef KINI_PROCESS_H
 #define KINI_PROCESS_H
 
-#include "arena/arena.h"
+#include "arena/attach.h"
 #include <kin/process.h>
 
 struct kin_process {
@@ -25,5 +25,12 @@ struct kin_process {
 
 /* Collect the child if it has ended, and repair what it left. True when it has ended. */
 bool kini_process_poll(struct kin_process *process);
+
+/* Together a start: a handle for the child to come (of a daemon: and the line to it); the child is
+ * there; or there will be none. */
+int kini_process_new(struct kin_arena *arena, const struct kin_process_opts *opts,
+                     struct kin_process **ret_process);
+int kini_process_adopt(struct kin_process *process, pid_t pid, const struct kini_fork_call *call);
+void kini_process_free(struct kin_process *process);
 
 #endif

@@ -32,11 +32,13 @@ struct kin_condition {
 
 /* --- create --------------------------------------------------------------------------------- */
 
-static void init(void *memory, const void *unused)
+/* given: the tag of the lock that was given; 0: none. Who opens the condition by name must come
+ * with the same lock. */
+static void init(void *memory, const void *given)
 {
-    (void)unused;
     struct kini_condition_shm *shm = memory;
     kini_lock_init(&shm->own, NULL);
+    shm->own.given_tag = *(const uint32_t *)given;
     kini_waitq_init(&shm->waiters, 0);
 }
 
@@ -48,35 +50,104 @@ static int check_lock(struct kin_arena *arena, struct kini_handle *lock, uint32_
     return r;
 }
 
+/* The lock that was given; NULL: none. */
+static int copy_opts(struct kin_arena *arena, struct kin_condition_opts *ret_opts,
+                     const struct kin_condition_opts *given, struct kini_handle **ret_lock)
+{
+    int r = kini_opts_copy(ret_opts, sizeof *ret_opts, given);
+    if (r < 0)
+        return r;
+    if (ret_opts->flags != 0)
+        return kini_fail(-EINVAL, "flags is %#x; there are none yet", ret_opts->flags);
+    if (ret_opts->lock != NULL && ret_opts->rlock != NULL)
+        return kini_fail(-EINVAL, "both a lock and an rlock; one of them is wanted");
+    *ret_lock = ret_opts->lock ? (struct kini_handle *)ret_opts->lock
+                               : (struct kini_handle *)ret_opts->rlock;
+    if (*ret_lock == NULL)
+        return 0;
+    return check_lock(arena, *ret_lock, ret_opts->lock ? KINI_OBJECT_LOCK : KINI_OBJECT_RLOCK);
+}
+
+static void use_lock(struct kin_condition *condition, struct kini_handle *lock)
+{
+    condition->locked = lock ? lock : &condition->handle;
+    condition->recursive = lock == NULL || lock->type == KINI_OBJECT_RLOCK;
+}
+
 int kin_condition_create(struct kin_arena *arena, const struct kin_condition_opts *given,
                          struct kin_condition **ret_condition)
 {
     struct kin_condition_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
+    struct kini_handle *lock = NULL;
+    int r = copy_opts(arena, &opts, given, &lock);
     if (r < 0)
         return r;
-    if (opts.flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
-    if (opts.lock != NULL && opts.rlock != NULL)
-        return kini_fail(-EINVAL, "both a lock and an rlock; one of them is wanted");
-    if (opts.lock != NULL)
-        r = check_lock(arena, (struct kini_handle *)opts.lock, KINI_OBJECT_LOCK);
-    if (opts.rlock != NULL)
-        r = check_lock(arena, (struct kini_handle *)opts.rlock, KINI_OBJECT_RLOCK);
-    if (r < 0)
-        return r;
+    const uint32_t given_tag = lock ? lock->tag : 0;
     struct kin_condition *condition;
     r = kini_handle_create(arena, KINI_OBJECT_CONDITION, opts.name,
-                           sizeof(struct kini_condition_shm), init, NULL, sizeof *condition,
+                           sizeof(struct kini_condition_shm), init, &given_tag, sizeof *condition,
                            &condition);
     if (r < 0)
         return r;
-    condition->recursive = opts.lock == NULL;
-    condition->locked = opts.lock    ? (struct kini_handle *)opts.lock
-                        : opts.rlock ? (struct kini_handle *)opts.rlock
-                                     : &condition->handle;
+    use_lock(condition, lock);
     *ret_condition = condition;
     return 0;
+}
+
+/* --- by name -------------------------------------------------------------------------------- */
+
+static bool is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_condition_shm *shm = memory;
+    return kini_lock_is_good(arena, &shm->own) && kini_waitq_is_good(arena, &shm->waiters, 0);
+}
+
+static const struct kini_kind by_name = {KINI_OBJECT_CONDITION, sizeof(struct kin_condition),
+                                         sizeof(struct kini_condition_shm), is_good};
+
+static int open_which(struct kin_arena *arena, const struct kini_which *which,
+                      const struct kin_condition_opts *given, bool find,
+                      struct kin_condition **ret_condition)
+{
+    struct kin_condition_opts opts;
+    struct kini_handle *lock = NULL;
+    int r = copy_opts(arena, &opts, given, &lock);
+    if (r < 0)
+        return r;
+    const uint32_t given_tag = lock ? lock->tag : 0;
+    const struct kini_maker maker = {.init = init, .arg = &given_tag};
+    struct kin_condition *condition;
+    r = kini_handle_open(arena, &by_name, which, find ? NULL : &maker, &condition);
+    if (r < 0)
+        return r;
+    uint32_t is = ((struct kini_condition_shm *)condition->handle.shm)->own.given_tag;
+    if (is != given_tag) {
+        kin_condition_destroy(condition);
+        return kini_fail(-EINVAL, is == 0 ? "the condition has a lock of its own"
+                                          : "the condition goes with another lock, to be given");
+    }
+    use_lock(condition, lock);
+    *ret_condition = condition;
+    return 0;
+}
+
+int kin_condition_open(struct kin_arena *arena, const char *name,
+                       const struct kin_condition_opts *opts, struct kin_condition **ret_condition)
+{
+    return open_which(arena, KINI_BY_NAME(name), opts, false, ret_condition);
+}
+
+int kin_condition_find(struct kin_arena *arena, const char *name,
+                       const struct kin_condition_opts *opts, struct kin_condition **ret_condition)
+{
+    return open_which(arena, KINI_BY_NAME(name), opts, true, ret_condition);
+}
+
+int kin_condition_inherit(struct kin_arena *arena, uint32_t position,
+                          const struct kin_condition_opts *opts,
+                          struct kin_condition **ret_condition)
+{
+    return open_which(arena, KINI_BY_POSITION(position), opts, true, ret_condition);
 }
 
 void kin_condition_destroy(struct kin_condition *condition)

@@ -7,6 +7,7 @@
  * the cycle itself and so cannot have released and acquired it in between. */
 #include <kin/wait.h>
 
+#include "arena/attach.h"
 #include "base/error.h"
 #include "sync/lock_word.h"
 
@@ -31,13 +32,14 @@ static uint32_t find_lock(struct kin_arena *arena, uint64_t queue_offset, uint32
 {
     uint32_t high = kini_load_acq(&arena->super->objects_high);
     uint64_t offset = queue_offset - offsetof(struct kini_lock_shm, waiters);
+    if (!kini_range_is_good(arena, offset, sizeof(struct kini_lock_shm)))
+        return 0; /* damaged */
     for (uint32_t id = 1; id < high; id++) {
         uint64_t state = kini_load_acq(&arena->objects[id].state);
         uint32_t type = KINI_OBJECT_TYPE(state);
         if (KINI_OBJECT_STATE(state) == KINI_OBJECT_LIVE &&
             kini_load(&arena->objects[id].offset) == offset &&
-            (type == KINI_OBJECT_LOCK || type == KINI_OBJECT_RLOCK ||
-             type == KINI_OBJECT_CONDITION)) {
+            (type == KINI_OBJECT_LOCK || kini_begins_with_rlock(type))) {
             *ret_type = type;
             return id;
         }

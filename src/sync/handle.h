@@ -17,17 +17,57 @@ struct kini_handle {
     uint32_t id, tag;
     kini_a64 waiting; /* serial of the process 32 | threads of it that wait here */
     kini_a32 closed;
+    uint32_t is_part; /* 1: it lies in the handle of another object, and is closed with that */
 };
 
 /* Make the shared structure (bytes long, zeroed, then given to init) and a handle of handle_bytes
- * that begins with a struct kini_handle. Killed on the way: nothing is left. */
+ * that begins with a struct kini_handle. Killed on the way: nothing is left. For structures of
+ * other sizes: kini_handle_make. */
 int kini_handle_create(struct kin_arena *arena, uint32_t type, const char *name, size_t bytes,
                        void (*init)(void *shm, const void *arg), const void *arg,
                        size_t handle_bytes, void *ret_handle);
 
+/* What an object of a type is, for those who open one by name. */
+struct kini_kind {
+    uint32_t type;         /* enum kini_object_type */
+    uint32_t handle_bytes; /* of the handle, which begins with a struct kini_handle */
+    uint64_t shm_bytes;    /* of the shared structure, at least */
+    bool (*check)(const struct kin_arena *arena, void *shm); /* NULL: nothing to compare */
+};
+/* Where to find it: among those handed over to this process, by position, or by name. */
+struct kini_which {
+    const char *name;
+    uint32_t position;
+    bool by_position;
+};
+#define KINI_BY_NAME(given) (&(const struct kini_which){.name = (given)})
+#define KINI_BY_POSITION(given)                                                                    \
+    (&(const struct kini_which){.position = (given), .by_position = true})
+
+/* make: a new object. open: a handle of the object that is there: 1. If there is none of that name:
+ * -ENOENT, or, with init or make (which gives the block of the new one; own: see kini_new_object),
+ * a new one: 0. -EPROTOTYPE: one of another type has the name. -EPROTO: damaged. */
+struct kini_maker {
+    void (*init)(void *shm, const void *arg); /* of shm_bytes zeroed bytes */
+    int (*make)(struct kini_self *self, const void *arg, uint64_t *ret_offset);
+    void (*own)(struct kini_self *self, uint64_t offset, uint32_t tag);
+    void (*unmake)(struct kini_self *self, uint64_t offset); /* beside make: nobody needs it */
+    const void *arg;
+};
+int kini_handle_make(struct kin_arena *arena, const struct kini_kind *kind, const char *name,
+                     const struct kini_maker *maker, void *ret_handle);
+int kini_handle_open(struct kin_arena *arena, const struct kini_kind *kind,
+                     const struct kini_which *which, const struct kini_maker *maker,
+                     void *ret_handle);
+
+/* An option that says something else than the object which was there before: -EINVAL. */
+int kini_handle_differs(const char *name, const char *option, uint64_t wanted, uint64_t is);
+
 /* Wake the threads of this process that wait with it, wait until they have gone, give back what the
  * process holds of the object, drop it and free the handle. */
 void kini_handle_close(struct kini_handle *handle);
+/* Only its first step: the threads that wait. */
+void kini_handle_send_away(struct kini_self *self, struct kini_handle *handle);
 
 /* -ESTALE, -EPROTOTYPE or what kini_enter says: why kini_handle_enter returned NULL. */
 struct kini_self *kini_handle_enter_slow(struct kini_handle *handle, uint32_t type, int *ret_error);
@@ -45,12 +85,15 @@ static inline struct kini_self *kini_handle_enter(struct kini_handle *handle, ui
 
 /* For calls that only look, and for signal handlers: no thread is needed. */
 int kini_handle_mismatch(const struct kini_handle *handle, uint32_t type);
+/* Nearly always; if not, it may be good all the same. */
+static inline bool kini_handle_is_plain(const struct kini_handle *handle, uint32_t type)
+{
+    return handle->type == type && handle->epoch == handle->arena->epoch &&
+           kini_load(handle->arena->guard) != 0;
+}
 static inline int kini_handle_check(const struct kini_handle *handle, uint32_t type)
 {
-    if (kini_likely(handle->type == type && handle->epoch == handle->arena->epoch &&
-                    kini_load(handle->arena->guard) != 0))
-        return 0;
-    return kini_handle_mismatch(handle, type);
+    return kini_likely(kini_handle_is_plain(handle, type)) ? 0 : kini_handle_mismatch(handle, type);
 }
 
 /* kini_wait_for, counted, so that kini_handle_close knows of it. attempt must answer -ESTALE once

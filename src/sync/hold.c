@@ -126,6 +126,8 @@ static void resolve_reapers(struct kini_self *self, uint32_t target)
 
 void kini_hold_journal_repair(struct kini_self *self, struct kini_ilock_shm *lock)
 {
+    if (lock != &self->arena->super->hold_lock)
+        return; /* damaged: there is no other */
     for (int i = 0; i < 4; i += 2) {
         uint64_t offset = kini_load(&lock->arg[i]);
         if (offset != 0 && offset + sizeof(uint64_t) <= self->arena->super->reserve_bytes)
@@ -277,9 +279,8 @@ static void abandon_owned(struct kini_self *self)
         uint64_t state = kini_load_acq(&arena->objects[id].state);
         uint32_t type = KINI_OBJECT_TYPE(state);
         if (KINI_OBJECT_STATE(state) != KINI_OBJECT_LIVE ||
-            !kini_object_is_held(self, id, kini_object_tag(id, KINI_OBJECT_GEN(state))) ||
-            (type != KINI_OBJECT_RLOCK && type != KINI_OBJECT_ONCE &&
-             type != KINI_OBJECT_CONDITION))
+            !kini_object_is_held(arena, self->slot, kini_object_tag(id, KINI_OBJECT_GEN(state))) ||
+            (type != KINI_OBJECT_ONCE && !kini_begins_with_rlock(type)))
             continue;
         struct kini_lock_shm *shm = kini_at(arena, kini_load(&arena->objects[id].offset));
         if (kini_load(&shm->word) == self->owner_word)

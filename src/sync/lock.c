@@ -14,6 +14,25 @@ int kin_lock_create(struct kin_arena *arena, const struct kin_lock_opts *given,
     return kini_lock_create(arena, KINI_OBJECT_LOCK, given, sizeof(struct kin_lock), ret_lock);
 }
 
+int kin_lock_open(struct kin_arena *arena, const char *name, const struct kin_lock_opts *opts,
+                  struct kin_lock **ret_lock)
+{
+    return kini_lock_open(arena, KINI_OBJECT_LOCK, KINI_BY_NAME(name), opts, false,
+                          sizeof(struct kin_lock), ret_lock);
+}
+
+int kin_lock_find(struct kin_arena *arena, const char *name, struct kin_lock **ret_lock)
+{
+    return kini_lock_open(arena, KINI_OBJECT_LOCK, KINI_BY_NAME(name), NULL, true,
+                          sizeof(struct kin_lock), ret_lock);
+}
+
+int kin_lock_inherit(struct kin_arena *arena, uint32_t position, struct kin_lock **ret_lock)
+{
+    return kini_lock_open(arena, KINI_OBJECT_LOCK, KINI_BY_POSITION(position), NULL, true,
+                          sizeof(struct kin_lock), ret_lock);
+}
+
 void kin_lock_destroy(struct kin_lock *lock)
 {
     kini_handle_close((struct kini_handle *)lock);

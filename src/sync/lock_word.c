@@ -3,6 +3,7 @@
 #include "sync/types.h"
 
 #include <kin/wait.h>
+#include <string.h>
 
 #define STARVING_NS 4000000
 
@@ -14,15 +15,51 @@ void kini_lock_init(void *memory, const void *opts)
     kini_waitq_init(&shm->waiters, KINI_WAITQ_FENCE);
 }
 
+static int copy_opts(struct kin_lock_opts *ret_opts, const struct kin_lock_opts *given)
+{
+    int r = kini_opts_copy(ret_opts, sizeof *ret_opts, given);
+    if (r == 0 && ret_opts->on_abandoned > KIN_REFUSE_ONCE)
+        r = kini_fail(-EINVAL, "on_abandoned is %u; there are 0 and 1", ret_opts->on_abandoned);
+    return r;
+}
+
+bool kini_lock_is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_lock_shm *shm = memory;
+    return kini_waitq_is_good(arena, &shm->waiters, KINI_WAITQ_FENCE);
+}
+
+int kini_lock_open(struct kin_arena *arena, uint32_t type, const struct kini_which *which,
+                   const struct kin_lock_opts *given, bool find, size_t handle_bytes,
+                   void *ret_handle)
+{
+    struct kin_lock_opts opts;
+    int r = copy_opts(&opts, given);
+    if (r < 0)
+        return r;
+    const struct kini_kind kind = {type, (uint32_t)handle_bytes, sizeof(struct kini_lock_shm),
+                                   kini_lock_is_good};
+    const struct kini_maker maker = {.init = kini_lock_init, .arg = &opts};
+    struct kini_handle *handle;
+    r = kini_handle_open(arena, &kind, which, find ? NULL : &maker, &handle);
+    if (r < 0)
+        return r;
+    uint32_t is = ((struct kini_lock_shm *)handle->shm)->on_abandoned;
+    if (opts.on_abandoned != 0 && opts.on_abandoned != is) {
+        kini_handle_close(handle);
+        return kini_handle_differs(which->name, "on_abandoned", opts.on_abandoned, is);
+    }
+    memcpy(ret_handle, &handle, sizeof handle);
+    return 0;
+}
+
 int kini_lock_create(struct kin_arena *arena, uint32_t type, const struct kin_lock_opts *given,
                      size_t handle_bytes, void *ret_handle)
 {
     struct kin_lock_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
+    int r = copy_opts(&opts, given);
     if (r < 0)
         return r;
-    if (opts.on_abandoned > KIN_REFUSE_ONCE)
-        return kini_fail(-EINVAL, "on_abandoned is %u; there are 0 and 1", opts.on_abandoned);
     return kini_handle_create(arena, type, opts.name, sizeof(struct kini_lock_shm), kini_lock_init,
                               &opts, handle_bytes, ret_handle);
 }
@@ -151,7 +188,7 @@ static uint64_t word_after(struct kini_self *self, struct kini_lock_shm *shm)
 static void hand_over(struct kini_self *self, struct kini_lock_shm *shm, uint64_t word)
 {
     uint32_t heir = KINI_OWNER_INDEX(word);
-    kini_nudge_thread(&self->arena->threads[heir]);
+    kini_nudge_thread(self->arena, &self->arena->threads[heir]);
     if (is_stale(self, shm, word) && kini_cas_sc(&shm->word, &word, 0))
         kini_waitq_nudge_first(self->arena, &shm->waiters);
 }

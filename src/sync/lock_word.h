@@ -41,7 +41,9 @@ struct kini_lock_shm {
     uint32_t on_abandoned; /* const after create */
     kini_a64 abandoned;    /* how often somebody was told */
     kini_a64 handed_ns;    /* hint: when it was last kept for a waiter. W: releasers */
-    uint64_t reserved[2];
+    uint32_t given_tag;    /* of a condition: the lock that was given to it; 0: its own */
+    uint32_t reserved1;
+    uint64_t reserved;
     struct kini_waitq_shm waiters;
 };
 /* With the header of its block before it, three lines; the wait queue begins the second. So it is
@@ -56,10 +58,23 @@ static inline bool kini_word_is_held(uint64_t word)
     return word != 0 && (word & ~KINI_OWNER_BITS) == 0;
 }
 
+/* Types whose shared structure begins with a lock word that belongs to a thread: an rlock. */
+static inline bool kini_begins_with_rlock(uint32_t type)
+{
+    return type == KINI_OBJECT_RLOCK || type == KINI_OBJECT_CONDITION ||
+           type == KINI_OBJECT_VALUE || type == KINI_OBJECT_ARRAY;
+}
+
 /* What lock, rlock and once have in common of the public functions; type is which of them. */
 struct kin_lock_opts;
 int kini_lock_create(struct kin_arena *arena, uint32_t type, const struct kin_lock_opts *given,
                      size_t handle_bytes, void *ret_handle);
+/* given NULL and find: never create. */
+struct kini_which;
+int kini_lock_open(struct kin_arena *arena, uint32_t type, const struct kini_which *which,
+                   const struct kin_lock_opts *given, bool find, size_t handle_bytes,
+                   void *ret_handle);
+bool kini_lock_is_good(const struct kin_arena *arena, void *shm);
 int kini_lock_locked(const struct kini_handle *handle, uint32_t type);
 int kini_lock_owner(const struct kini_handle *handle, uint32_t type, struct kin_owner *ret_owner);
 int kini_lock_waiting(const struct kini_handle *handle, uint32_t type);

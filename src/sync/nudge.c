@@ -10,21 +10,26 @@ bool kini_waitq_has(struct kin_arena *arena, struct kini_waitq_shm *queue, uint3
            kini_load(&t->wait_queue) == kini_offset(arena, queue);
 }
 
-void kini_wake_sleeper(struct kini_thread_shm *t)
+void kini_wake_sleeper(struct kin_arena *arena, struct kini_thread_shm *t)
 {
+    uint64_t bell = kini_load(&t->bell);
+    if (kini_unlikely(bell != 0)) {
+        kini_os_bell_ring(bell, &arena->bell_sender);
+        return;
+    }
     kini_store(&t->woken_ns, (uint64_t)kin_now_ns()); /* from which it learns how long to spin */
     kini_store(&t->woken_cpu, kini_os_cpu() + 1);
     kini_os_futex_wake(&t->park, 1);
 }
 
 /* True if it had not been nudged before. */
-static bool mark(struct kini_thread_shm *t)
+static bool mark(struct kin_arena *arena, struct kini_thread_shm *t)
 {
     if (kini_load_sc(&t->park) == KINI_PARK_WOKEN)
         return false;
     uint32_t was = kini_swap_sc(&t->park, KINI_PARK_WOKEN);
     if (was == KINI_PARK_ASLEEP)
-        kini_wake_sleeper(t);
+        kini_wake_sleeper(arena, t);
     return was != KINI_PARK_WOKEN;
 }
 
@@ -33,13 +38,15 @@ static bool mark(struct kini_thread_shm *t)
  * then looks at its mark (kini_waitq_forget). */
 static bool nudge(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t index)
 {
-    return mark(&arena->threads[index]) && kini_waitq_has(arena, queue, index);
+    return mark(arena, &arena->threads[index]) && kini_waitq_has(arena, queue, index);
 }
 
-void kini_nudge_thread(struct kini_thread_shm *t)
+void kini_nudge_thread(struct kin_arena *arena, struct kini_thread_shm *t)
 {
     kini_swap_sc(&t->park, KINI_PARK_WOKEN);
     kini_os_futex_wake(&t->park, 1);
+    if (kini_load(&t->bell) != 0)
+        kini_os_bell_ring(kini_load(&t->bell), &arena->bell_sender);
 }
 
 static bool names(struct kini_thread_shm *t, uint64_t offset)
@@ -62,7 +69,7 @@ static void nudge_any(struct kin_arena *arena, struct kini_waitq_shm *queue)
         struct kini_thread_shm *t = &arena->threads[i];
         if ((kini_load_acq(&t->state) & 1) && kini_load_sc(&t->wait_state) == KINI_WAIT_ANY &&
             names(t, offset))
-            mark(t);
+            mark(arena, t);
     }
 }
 
@@ -97,7 +104,7 @@ static void nudge_each(struct kin_arena *arena, struct kini_waitq_shm *queue, ui
     uint32_t high = kini_load_acq(&arena->super->threads_high);
     for (uint32_t i = 1; i < high; i++)
         if (kini_waitq_has(arena, queue, i) && kini_load(&arena->threads[i].wait_ticket) <= last)
-            mark(&arena->threads[i]);
+            mark(arena, &arena->threads[i]);
 }
 
 /* A walk along the list is good if nobody changed it meanwhile. */
@@ -143,7 +150,7 @@ void kini_waitq_nudge_first_slow(struct kin_arena *arena, struct kini_waitq_shm 
         uint32_t index = kini_waitq_first(arena, queue);
         if (index == 0)
             return;
-        mark(&arena->threads[index]);
+        mark(arena, &arena->threads[index]);
         if (kini_waitq_has(arena, queue, index)) /* with a mark, ours or another's */
             return;
     }
@@ -160,6 +167,6 @@ void kini_waitq_nudge_all(struct kin_arena *arena, struct kini_waitq_shm *queue)
         if (kini_waitq_has(arena, queue, i) ||
             ((kini_load_acq(&t->state) & 1) && kini_load_sc(&t->wait_state) == KINI_WAIT_ANY &&
              names(t, offset)))
-            kini_nudge_thread(t);
+            kini_nudge_thread(arena, t);
     }
 }

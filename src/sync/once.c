@@ -28,6 +28,43 @@ int kin_once_create(struct kin_arena *arena, const struct kin_once_opts *given,
                               init, NULL, sizeof(struct kin_once), ret_once);
 }
 
+/* --- by name -------------------------------------------------------------------------------- */
+
+static bool is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_lock_shm *shm = memory;
+    return kini_lock_is_good(arena, shm);
+}
+
+static const struct kini_kind by_name = {KINI_OBJECT_ONCE, sizeof(struct kin_once),
+                                         sizeof(struct kini_lock_shm), is_good};
+
+int kin_once_open(struct kin_arena *arena, const char *name, const struct kin_once_opts *given,
+                  struct kin_once **ret_once)
+{
+    struct kin_once_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0)
+        return r;
+    if (opts.flags != 0)
+        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
+    const struct kini_maker maker = {.init = init, .arg = &opts};
+    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, ret_once);
+    return r < 0 ? r : 0;
+}
+
+int kin_once_find(struct kin_arena *arena, const char *name, struct kin_once **ret_once)
+{
+    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_once);
+    return r < 0 ? r : 0;
+}
+
+int kin_once_inherit(struct kin_arena *arena, uint32_t position, struct kin_once **ret_once)
+{
+    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_once);
+    return r < 0 ? r : 0;
+}
+
 void kin_once_destroy(struct kin_once *once)
 {
     kini_handle_close((struct kini_handle *)once);

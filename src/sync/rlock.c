@@ -20,6 +20,25 @@ int kin_rlock_create(struct kin_arena *arena, const struct kin_lock_opts *given,
     return kini_lock_create(arena, KINI_OBJECT_RLOCK, given, sizeof(struct kin_rlock), ret_rlock);
 }
 
+int kin_rlock_open(struct kin_arena *arena, const char *name, const struct kin_lock_opts *opts,
+                   struct kin_rlock **ret_rlock)
+{
+    return kini_lock_open(arena, KINI_OBJECT_RLOCK, KINI_BY_NAME(name), opts, false,
+                          sizeof(struct kin_rlock), ret_rlock);
+}
+
+int kin_rlock_find(struct kin_arena *arena, const char *name, struct kin_rlock **ret_rlock)
+{
+    return kini_lock_open(arena, KINI_OBJECT_RLOCK, KINI_BY_NAME(name), NULL, true,
+                          sizeof(struct kin_rlock), ret_rlock);
+}
+
+int kin_rlock_inherit(struct kin_arena *arena, uint32_t position, struct kin_rlock **ret_rlock)
+{
+    return kini_lock_open(arena, KINI_OBJECT_RLOCK, KINI_BY_POSITION(position), NULL, true,
+                          sizeof(struct kin_rlock), ret_rlock);
+}
+
 void kin_rlock_destroy(struct kin_rlock *rlock)
 {
     kini_handle_close((struct kini_handle *)rlock);

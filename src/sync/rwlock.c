@@ -56,6 +56,44 @@ int kin_rwlock_create(struct kin_arena *arena, const struct kin_rwlock_opts *giv
                               init, NULL, sizeof(struct kin_rwlock), ret_rwlock);
 }
 
+/* --- by name -------------------------------------------------------------------------------- */
+
+static bool is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_rwlock_shm *shm = memory;
+    return kini_waitq_is_good(arena, &shm->readers, 0) &&
+           kini_waitq_is_good(arena, &shm->writers, 0);
+}
+
+static const struct kini_kind by_name = {KINI_OBJECT_RWLOCK, sizeof(struct kin_rwlock),
+                                         sizeof(struct kini_rwlock_shm), is_good};
+
+int kin_rwlock_open(struct kin_arena *arena, const char *name, const struct kin_rwlock_opts *given,
+                    struct kin_rwlock **ret_rwlock)
+{
+    struct kin_rwlock_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0)
+        return r;
+    if (opts.flags != 0)
+        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
+    const struct kini_maker maker = {.init = init, .arg = &opts};
+    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, ret_rwlock);
+    return r < 0 ? r : 0;
+}
+
+int kin_rwlock_find(struct kin_arena *arena, const char *name, struct kin_rwlock **ret_rwlock)
+{
+    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_rwlock);
+    return r < 0 ? r : 0;
+}
+
+int kin_rwlock_inherit(struct kin_arena *arena, uint32_t position, struct kin_rwlock **ret_rwlock)
+{
+    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_rwlock);
+    return r < 0 ? r : 0;
+}
+
 void kin_rwlock_destroy(struct kin_rwlock *rwlock)
 {
     kini_handle_close((struct kini_handle *)rwlock);

@@ -39,6 +39,15 @@ static void init(void *memory, const void *arg)
     kini_store(&shm->word, KINI_COUNTED(facts->initial, 0, 0));
 }
 
+static int check_opts(uint32_t value, const struct kin_semaphore_opts *opts)
+{
+    if (value > KIN_SEMAPHORE_MAX)
+        return kini_fail(-EINVAL, "a semaphore of %u; at most %u", value, KIN_SEMAPHORE_MAX);
+    if (opts->bounded > 1)
+        return kini_fail(-EINVAL, "bounded is %u; it can be 0 or 1", opts->bounded);
+    return 0;
+}
+
 int kin_semaphore_create(struct kin_arena *arena, uint32_t value,
                          const struct kin_semaphore_opts *given,
                          struct kin_semaphore **ret_semaphore)
@@ -47,14 +56,62 @@ int kin_semaphore_create(struct kin_arena *arena, uint32_t value,
     int r = kini_opts_copy(&opts, sizeof opts, given);
     if (r < 0)
         return r;
-    if (value > KIN_SEMAPHORE_MAX)
-        return kini_fail(-EINVAL, "a semaphore of %u; at most %u", value, KIN_SEMAPHORE_MAX);
-    if (opts.bounded > 1)
-        return kini_fail(-EINVAL, "bounded is %u; it can be 0 or 1", opts.bounded);
+    if ((r = check_opts(value, &opts)) < 0)
+        return r;
     struct semaphore_facts facts = {.initial = value, .bounded = opts.bounded};
     return kini_handle_create(arena, KINI_OBJECT_SEMAPHORE, opts.name,
                               sizeof(struct kini_semaphore_shm), init, &facts,
                               sizeof(struct kin_semaphore), ret_semaphore);
+}
+
+/* --- by name -------------------------------------------------------------------------------- */
+
+static bool is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_semaphore_shm *shm = memory;
+    return kini_waitq_is_good(arena, &shm->waiters, 0) && shm->initial <= KIN_SEMAPHORE_MAX &&
+           shm->bounded <= 1 && shm->counted == (shm->initial > 0 || shm->bounded);
+}
+
+static const struct kini_kind by_name = {KINI_OBJECT_SEMAPHORE, sizeof(struct kin_semaphore),
+                                         sizeof(struct kini_semaphore_shm), is_good};
+
+int kin_semaphore_open(struct kin_arena *arena, const char *name, uint32_t value,
+                       const struct kin_semaphore_opts *given, struct kin_semaphore **ret_semaphore)
+{
+    struct kin_semaphore_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0 || (r = check_opts(value, &opts)) < 0)
+        return r;
+    struct semaphore_facts facts = {.initial = value, .bounded = opts.bounded};
+    const struct kini_maker maker = {.init = init, .arg = &facts};
+    struct kin_semaphore *semaphore;
+    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, &semaphore);
+    if (r < 0)
+        return r;
+    struct kini_semaphore_shm *shm = semaphore->handle.shm;
+    struct semaphore_facts is = {.initial = shm->initial, .bounded = shm->bounded};
+    if (value != is.initial || (opts.bounded && !is.bounded)) {
+        kin_semaphore_destroy(semaphore);
+        return value != is.initial ? kini_handle_differs(name, "value", value, is.initial)
+                                   : kini_handle_differs(name, "bounded", 1, 0);
+    }
+    *ret_semaphore = semaphore;
+    return 0;
+}
+
+int kin_semaphore_find(struct kin_arena *arena, const char *name,
+                       struct kin_semaphore **ret_semaphore)
+{
+    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_semaphore);
+    return r < 0 ? r : 0;
+}
+
+int kin_semaphore_inherit(struct kin_arena *arena, uint32_t position,
+                          struct kin_semaphore **ret_semaphore)
+{
+    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_semaphore);
+    return r < 0 ? r : 0;
 }
 
 void kin_semaphore_destroy(struct kin_semaphore *semaphore)
@@ -100,16 +157,22 @@ static int64_t attempt(struct kini_self *self, void *arg)
     return take(self, handle->shm, handle->tag);
 }
 
-static inline int acquire(struct kin_semaphore *semaphore, kin_deadline deadline, bool wait)
+/* A signal that need not be waited for: who it is does not matter, so nothing is looked up. In a
+ * function of its own, for the rest needs many registers. */
+static inline struct kini_semaphore_shm *as_signal(struct kini_handle *handle)
+{
+    struct kini_semaphore_shm *shm = handle->shm;
+    if (handle->type != KINI_OBJECT_SEMAPHORE || shm->counted)
+        return NULL;
+    return kini_likely(handle->epoch == handle->arena->epoch) ? shm : NULL;
+}
+
+static __attribute__((noinline)) int acquire(struct kin_semaphore *semaphore, kin_deadline deadline,
+                                             bool wait)
 {
     int r;
     struct kini_handle *handle = &semaphore->handle;
     struct kini_semaphore_shm *shm = handle->shm;
-    /* Who takes a permit of a signal without waiting need not be known. */
-    if (kini_likely(handle->type == KINI_OBJECT_SEMAPHORE &&
-                    handle->epoch == handle->arena->epoch) &&
-        !shm->counted && take_signal(shm) == 0)
-        return 0;
     struct kini_self *self = kini_handle_enter(handle, KINI_OBJECT_SEMAPHORE, &r);
     if (kini_unlikely(self == NULL))
         return r;
@@ -123,11 +186,17 @@ static inline int acquire(struct kin_semaphore *semaphore, kin_deadline deadline
 
 int kin_semaphore_acquire(struct kin_semaphore *semaphore, kin_deadline deadline)
 {
+    struct kini_semaphore_shm *signal = as_signal(&semaphore->handle);
+    if (signal != NULL && take_signal(signal) == 0)
+        return 0;
     return acquire(semaphore, deadline, true);
 }
 
 int kin_semaphore_try_acquire(struct kin_semaphore *semaphore)
 {
+    struct kini_semaphore_shm *signal = as_signal(&semaphore->handle);
+    if (signal != NULL && take_signal(signal) == 0)
+        return 0;
     return acquire(semaphore, KIN_NOW, false);
 }
 
@@ -198,7 +267,7 @@ static inline int give_signal(struct kini_semaphore_shm *shm, uint32_t count)
     return kini_fail_plain(-EOVERFLOW, "more than KIN_SEMAPHORE_MAX");
 }
 
-static inline int release(struct kin_semaphore *semaphore, uint32_t count)
+static __attribute__((noinline)) int release(struct kin_semaphore *semaphore, uint32_t count)
 {
     struct kini_handle *handle = &semaphore->handle;
     int r = kini_handle_check(handle, KINI_OBJECT_SEMAPHORE);
@@ -224,6 +293,12 @@ static inline int release(struct kin_semaphore *semaphore, uint32_t count)
 
 int kin_semaphore_release(struct kin_semaphore *semaphore)
 {
+    struct kini_semaphore_shm *signal = as_signal(&semaphore->handle);
+    if (signal != NULL && kini_load(semaphore->handle.arena->guard) != 0 &&
+        kini_likely(give_signal(signal, 1) == 0)) {
+        kini_waitq_nudge(semaphore->handle.arena, &signal->waiters, 1);
+        return 0;
+    }
     return release(semaphore, 1);
 }
 

@@ -4,6 +4,7 @@
  * Every thread sleeps on a futex of its own, in its record. The three ways to wake it: see there.
  */
 #include "sync/wait.h"
+#include "arena/attach.h"
 #include "arena/block.h"
 #include "arena/ilock.h"
 #include "sync/watch.h"
@@ -30,6 +31,12 @@ void kini_waitq_init(struct kini_waitq_shm *queue, uint32_t flags)
     kini_store(&queue->nany, 0);
     kini_store(&queue->version, 0);
     queue->flags = flags;
+}
+
+bool kini_waitq_is_good(const struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t flags)
+{
+    return kini_ilock_is_good(arena, &queue->lock, KINI_ILOCK_WAITQ) && queue->flags == flags &&
+           kini_load(&queue->head) < KINI_THREADS_MAX && kini_load(&queue->tail) < KINI_THREADS_MAX;
 }
 
 /* --- the list, under the lock and its journal ----------------------------------------------- */
@@ -160,6 +167,12 @@ void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock)
 
 /* --- in and out ----------------------------------------------------------------------------- */
 
+void kini_waitq_fence(struct kini_self *self)
+{
+    if (kini_os_fence() < 0)
+        kini_store_sc(&self->arena->super->no_fence, 1);
+}
+
 void kini_waitq_enter(struct kini_self *self, struct kini_waitq_shm *queue)
 {
     struct kini_thread_shm *me = self->shm;
@@ -175,8 +188,8 @@ void kini_waitq_enter(struct kini_self *self, struct kini_waitq_shm *queue)
     count_waiters(queue, 1);
     end_change(queue);
     kini_ilock_unlock(self, &queue->lock);
-    if ((queue->flags & KINI_WAITQ_FENCE) && kini_os_fence() < 0)
-        kini_store_sc(&self->arena->super->no_fence, 1);
+    if (queue->flags & KINI_WAITQ_FENCE)
+        kini_waitq_fence(self);
 }
 
 bool kini_waitq_is_told(struct kini_self *self, struct kini_waitq_shm *queue)
@@ -213,27 +226,40 @@ bool kini_waitq_forget(struct kini_self *self)
     return kini_swap_sc(&me->park, KINI_PARK_AWAKE) == KINI_PARK_WOKEN;
 }
 
-void kini_waitq_enter_any(struct kini_self *self)
+bool kini_waitq_enter_any(struct kini_self *self)
 {
     struct kini_thread_shm *me = self->shm;
+    uint32_t flags = 0;
     kini_store(&me->park, KINI_PARK_AWAKE);
     kini_store_rel(&me->wait_state, KINI_WAIT_ANY);
-    for (uint32_t i = 0; i < kini_load(&me->any_count); i++)
-        recount_any(self, kini_at(self->arena, kini_load(&me->any_queues[i])));
-    if (kini_os_fence() < 0)
-        kini_store_sc(&self->arena->super->no_fence, 1);
+    for (uint32_t i = 0; i < kini_load(&me->any_count); i++) {
+        struct kini_waitq_shm *queue = kini_at(self->arena, kini_load(&me->any_queues[i]));
+        recount_any(self, queue);
+        flags |= queue->flags;
+    }
+    if (flags & KINI_WAITQ_FENCE)
+        kini_waitq_fence(self);
+    return flags & KINI_WAITQ_FENCE;
+}
+
+/* The queue of a dead thread, unless its record makes no sense. */
+static struct kini_waitq_shm *queue_at(struct kin_arena *arena, uint64_t offset)
+{
+    if (offset == 0 || !kini_range_is_good(arena, offset, sizeof(struct kini_waitq_shm)))
+        return NULL;
+    struct kini_waitq_shm *queue = kini_at(arena, offset);
+    return kini_waitq_is_good(arena, queue, queue->flags) ? queue : NULL;
 }
 
 /* Also for a dead thread. */
 static void leave_any(struct kini_self *self, struct kini_thread_shm *t)
 {
-    struct kin_arena *arena = self->arena;
     if (kini_load(&t->wait_state) == KINI_WAIT_ANY)
         kini_store_sc(&t->wait_state, KINI_WAIT_NONE);
     for (uint32_t i = 0; i < kini_load(&t->any_count) && i < KINI_ANY_MAX; i++) {
-        uint64_t offset = kini_load(&t->any_queues[i]);
-        if (offset != 0 && offset + sizeof(struct kini_waitq_shm) <= arena->super->reserve_bytes)
-            recount_any(self, kini_at(arena, offset));
+        struct kini_waitq_shm *queue = queue_at(self->arena, kini_load(&t->any_queues[i]));
+        if (queue != NULL)
+            recount_any(self, queue);
     }
     kini_store(&t->any_count, 0);
 }
@@ -245,10 +271,10 @@ void kini_waitq_leave_any(struct kini_self *self)
 
 /* --- waking --------------------------------------------------------------------------------- */
 
-static void unpark(struct kini_thread_shm *t)
+static void unpark(struct kin_arena *arena, struct kini_thread_shm *t)
 {
     if (kini_swap_sc(&t->park, KINI_PARK_WOKEN) == KINI_PARK_ASLEEP)
-        kini_wake_sleeper(t);
+        kini_wake_sleeper(arena, t);
 }
 
 /* The first of a queue, which sleeps, to the end of another. Both locks are held, that of from
@@ -314,7 +340,7 @@ static bool wake_one(struct kini_self *self, struct kini_waitq_shm *queue, uint6
     kini_ilock_unlock(self, &queue->lock);
     if (index == 0)
         return false;
-    unpark(&self->arena->threads[index]);
+    unpark(self->arena, &self->arena->threads[index]);
     kini_compiler_barrier();
     kini_store(&me->wake_target, 0);
     kini_store(&me->wakes, kini_load(&me->wakes) + 1);
@@ -326,6 +352,8 @@ uint32_t kini_waitq_wake_slow(struct kini_self *self, struct kini_waitq_shm *que
     /* Those who find nothing and come back are not woken a second time. */
     uint64_t ticket = kini_load(&self->arena->super->wait_tickets);
     uint32_t woken = 0;
+    count =
+        count < KINI_THREADS_MAX ? count : KINI_THREADS_MAX; /* a list with a circle ends, too */
     while (woken < count && wake_one(self, queue, ticket))
         woken++;
     if (kini_unlikely(kini_load_sc(&queue->nany) != 0))
@@ -338,17 +366,10 @@ uint32_t kini_waitq_pass(struct kini_self *self, struct kini_waitq_shm *from,
 {
     uint64_t ticket = kini_load(&self->arena->super->wait_tickets);
     uint32_t told = 0;
+    count = count < KINI_THREADS_MAX ? count : KINI_THREADS_MAX;
     while (told < count && (move_one(self, from, to, ticket) || wake_one(self, from, ticket)))
         told++;
     return told;
-}
-
-/* The queue of a dead thread, unless its record makes no sense. */
-static struct kini_waitq_shm *queue_at(struct kin_arena *arena, uint64_t offset)
-{
-    bool good =
-        offset != 0 && offset + sizeof(struct kini_waitq_shm) <= arena->super->reserve_bytes;
-    return good ? kini_at(arena, offset) : NULL;
 }
 
 static void repair_queued(struct kini_self *self, struct kini_thread_shm *dead,
@@ -380,7 +401,7 @@ void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead)
     uint32_t target = (uint32_t)kini_load(&dead->wake_target);
     if (target != 0 && target < KINI_THREADS_MAX &&
         kini_load_acq(&arena->threads[target].wait_state) == KINI_WAIT_CHOSEN)
-        kini_nudge_thread(&arena->threads[target]);
+        kini_nudge_thread(arena, &arena->threads[target]);
     kini_store(&dead->wake_target, 0);
 
     struct kini_waitq_shm *token = queue_at(arena, kini_load(&dead->wait_token));
@@ -397,6 +418,7 @@ void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead)
     struct kini_waitq_shm *queue = queue_at(arena, kini_load(&dead->wait_queue));
     if (queue != NULL)
         repair_queued(self, dead, queue);
+    kini_watch_died(arena, (uint32_t)(dead - arena->threads));
 }
 
 /* --- the loop ------------------------------------------------------------------------------- */

@@ -6,6 +6,9 @@
 #include "arena/arena.h"
 #include "sync/wait_layout.h"
 
+/* For what was found in the arena: whether it can be a wait queue with these flags. */
+bool kini_waitq_is_good(const struct kin_arena *arena, struct kini_waitq_shm *queue,
+                        uint32_t flags);
 void kini_waitq_init(struct kini_waitq_shm *queue, uint32_t flags);
 
 /* --- choose --------------------------------------------------------------------------------- */
@@ -40,8 +43,9 @@ void kini_waitq_nudge_all(struct kin_arena *arena, struct kini_waitq_shm *queue)
 uint32_t kini_waitq_first(struct kin_arena *arena, struct kini_waitq_shm *queue);
 /* Whether the thread is in the queue. */
 bool kini_waitq_has(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t index);
-void kini_nudge_thread(struct kini_thread_shm *t);
-void kini_wake_sleeper(struct kini_thread_shm *t); /* once its park is WOKEN */
+void kini_nudge_thread(struct kin_arena *arena, struct kini_thread_shm *t);
+/* Once its park is WOKEN. */
+void kini_wake_sleeper(struct kin_arena *arena, struct kini_thread_shm *t);
 
 static inline void kini_waitq_nudge(struct kin_arena *arena, struct kini_waitq_shm *queue,
                                     uint32_t count)
@@ -81,9 +85,12 @@ bool kini_waitq_forget(struct kini_self *self);
 bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline);
 int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg, bool may_probe);
 
-/* Announce that the calling thread waits for any of its any_queues, and take it back. */
-void kini_waitq_enter_any(struct kini_self *self);
+/* Announce that the calling thread waits for any of its any_queues, and take it back. True if the
+ * wakers of one of them change their object with a plain store. */
+bool kini_waitq_enter_any(struct kini_self *self);
 void kini_waitq_leave_any(struct kini_self *self);
+/* What these wakers leave out, after something that they look at was changed. */
+void kini_waitq_fence(struct kini_self *self);
 
 void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock);
 /* Take a dead thread out of the queue it waits in, and pass on a wake it had been given. */

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "sync/handle.h"
+#include "sync/wait_any.h"
 #include "sync/watch.h"
 
 #include <poll.h>
@@ -15,6 +16,7 @@ static const uint32_t type_of_kind[] = {
     [KIN_WAIT_LOCK] = KINI_OBJECT_LOCK,           [KIN_WAIT_RLOCK] = KINI_OBJECT_RLOCK,
     [KIN_WAIT_SEMAPHORE] = KINI_OBJECT_SEMAPHORE, [KIN_WAIT_EVENT] = KINI_OBJECT_EVENT,
     [KIN_WAIT_GET] = KINI_OBJECT_QUEUE,           [KIN_WAIT_PUT] = KINI_OBJECT_QUEUE,
+    [KIN_WAIT_RECV] = KINI_OBJECT_PIPE_END,       [KIN_WAIT_SEND] = KINI_OBJECT_PIPE_END,
 };
 
 struct any_call {
@@ -29,7 +31,7 @@ static int check(struct kin_arena *arena, const struct kin_wait *wait)
 {
     if (wait->kind == KIN_WAIT_FD)
         return wait->fd >= 0 ? 0 : kini_fail(-EBADF, "descriptor %d", wait->fd);
-    if (wait->kind == 0 || wait->kind > KIN_WAIT_FD)
+    if (wait->kind == 0 || wait->kind > KIN_WAIT_SEND)
         return kini_fail(-EINVAL, "no kind of wait has the number %u", wait->kind);
     struct kini_handle *handle = wait->object;
     if (handle == NULL)
@@ -40,16 +42,15 @@ static int check(struct kin_arena *arena, const struct kin_wait *wait)
     return handle->arena == arena ? 0 : kini_fail(-EXDEV, "an object of another arena");
 }
 
-static int check_all(struct kin_arena *arena, struct any_call *call)
+int kini_waits_check(struct kin_arena *arena, const struct kin_wait *waits, uint32_t count)
 {
-    if (call->waits == NULL || call->count == 0 || call->count > KIN_WAIT_ANY_MAX)
-        return kini_fail(-EINVAL, "wait for any of %u; 1 to %u are possible", call->count,
+    if (waits == NULL || count == 0 || count > KIN_WAIT_ANY_MAX)
+        return kini_fail(-EINVAL, "wait for any of %u; 1 to %u are possible", count,
                          KIN_WAIT_ANY_MAX);
-    for (uint32_t i = 0; i < call->count; i++) {
-        int r = check(arena, &call->waits[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        int r = check(arena, &waits[i]);
         if (r < 0)
             return r;
-        call->fds_count += call->waits[i].kind == KIN_WAIT_FD;
     }
     return 0;
 }
@@ -75,33 +76,42 @@ static int look_at(struct kini_self *self, const struct kin_wait *wait)
     return ops_of(wait)->ready(self, handle->shm, wait->kind);
 }
 
-/* The first that is ready, or -EAGAIN. */
-static int64_t look(struct kini_self *self, void *arg)
+int64_t kini_waits_look(struct kini_self *self, const struct kin_wait *waits, uint32_t count)
 {
-    struct any_call *call = arg;
-    for (uint32_t i = 0; i < call->count; i++) {
-        int r = look_at(self, &call->waits[i]);
+    for (uint32_t i = 0; i < count; i++) {
+        int r = look_at(self, &waits[i]);
         if (r != 0)
             return r < 0 ? r : (int64_t)i;
     }
     return -EAGAIN;
 }
 
+static int64_t look(struct kini_self *self, void *arg)
+{
+    struct any_call *call = arg;
+    return kini_waits_look(self, call->waits, call->count);
+}
+
 /* --- waiting -------------------------------------------------------------------------------- */
 
-static void name_queues(struct kini_self *self, struct any_call *call)
+void kini_waits_name(struct kini_self *self, const struct kin_wait *waits, uint32_t count)
 {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < call->count; i++) {
-        const struct kin_wait *wait = &call->waits[i];
-        if (wait->kind == KIN_WAIT_FD)
+    uint32_t named = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (waits[i].kind == KIN_WAIT_FD)
             continue;
-        struct kini_handle *handle = wait->object;
-        kini_handle_begin_wait(self, handle);
-        struct kini_waitq_shm *queue = ops_of(wait)->waitq(handle->shm, wait->kind);
-        kini_store(&self->shm->any_queues[count++], kini_offset(self->arena, queue));
+        struct kini_handle *handle = waits[i].object;
+        struct kini_waitq_shm *queue = ops_of(&waits[i])->waitq(handle->shm, waits[i].kind);
+        kini_store(&self->shm->any_queues[named++], kini_offset(self->arena, queue));
     }
-    kini_store(&self->shm->any_count, count);
+    kini_store(&self->shm->any_count, named);
+}
+
+static void enter_handles(struct kini_self *self, struct any_call *call)
+{
+    for (uint32_t i = 0; i < call->count; i++)
+        if (call->waits[i].kind != KIN_WAIT_FD)
+            kini_handle_begin_wait(self, call->waits[i].object);
 }
 
 static void leave_handles(struct any_call *call, int64_t r)
@@ -117,7 +127,8 @@ static int64_t wait_in_queues(struct kini_self *self, struct any_call *call, kin
     self->idle_slices = 0;
     if (kini_load(&self->shm->wait_state) != KINI_WAIT_NONE)
         kini_wait_repair(self, self->shm); /* a wait that was left half way */
-    name_queues(self, call);
+    enter_handles(self, call);
+    kini_waits_name(self, call->waits, call->count);
     kini_waitq_enter_any(self);
     int64_t r = look(self, call);
     bool timed_out = false;
@@ -150,6 +161,7 @@ static int64_t wait_for_fds(struct kini_self *self, struct any_call *call, kin_d
         int found = poll(fds, call->count, ns <= 0 ? 0 : (int)((ns + 999999) / 1000000));
         int64_t r = found > 0 ? look(self, call) : -EAGAIN;
         if (r != -EAGAIN || last) {
+            self->slice_ns = kin_now_ns(); /* nobody wrote down when we were woken */
             kini_watch_leave(self);
             return r == -EAGAIN ? -ETIMEDOUT : r;
         }
@@ -164,7 +176,9 @@ int kin_wait_any(struct kin_arena *arena, const struct kin_wait *waits, uint32_t
     if (self == NULL)
         return kini_enter_error();
     struct any_call call = {.waits = waits, .count = count};
-    int64_t r = check_all(arena, &call);
+    int64_t r = kini_waits_check(arena, waits, count);
+    for (uint32_t i = 0; r == 0 && i < count; i++)
+        call.fds_count += waits[i].kind == KIN_WAIT_FD;
     if (r == 0)
         r = look(self, &call);
     if (r != -EAGAIN)

@@ -23,7 +23,10 @@
  *           whose state says by itself who may go on (locks, semaphores, events). The list is read
  *           under its version (odd while it is changed); if that moved, the records are read.
  *   park    AWAKE → ASLEEP (about to sleep) → WOKEN (by a waker; only then a system call is needed)
- *           AWAKE → WOKEN (it must look again before it sleeps)
+ *           AWAKE → WOKEN (it must look again before it sleeps). A mark for nothing does no harm:
+ *           so a sleeper is also told that it is now the watcher (watch.c).
+ *   bell    A record of a descriptor for event loops (ready.c), always in state ANY: its park is
+ *           marked as any, but in place of the futex its bell is rung (os.h).
  *   move    A notification whose waiter sleeps puts it at the end of the queue of the lock that it
  *           wants next, which the notifier holds: it is woken when it can have the lock. Journal op
  * 2 of the queue it leaves, op 1 of the other; wait_queue says to which it belongs. A nudge that
@@ -37,7 +40,8 @@
  * finds wake_target in the waker's record. (5) the waker dies between the change of its object and
  * the nudge, or between the mark and the futex: when a holder of an object dies, all who wait there
  * are woken, whatever their marks say. (6) dies in state ANY, or before
- * any_count is 0 again: the reaper counts nany of its queues.
+ * any_count is 0 again: the reaper counts nany of its queues. (7) the
+ * waker dies between the mark and the ring: a descriptor's timer fires, and it looks.
  */
 #ifndef KINI_WAIT_LAYOUT_H
 #define KINI_WAIT_LAYOUT_H

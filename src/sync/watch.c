@@ -1,37 +1,76 @@
 /* SPDX-License-Identifier: MIT
  * The watcher's role. super.watcher = thread index << 48 | deadline in ms: a claim to look at
- * everybody by then. Only a hint: two watchers do no harm, and a dead one is noticed when its
- * deadline has passed. A look costs about a microsecond a participant, so the slice grows with
- * their number and the cost stays below a thousandth of a core. */
+ * everybody by then. Only a hint: two watchers do no harm. A look costs about a microsecond a
+ * participant, so the slice grows with their number and the cost stays below a thousandth of a
+ * core.
+ *
+ * Who stops waiting hands the role on: it names another sleeper and wakes it, which then sleeps on
+ * with the deadline of a watcher. Each thread does so now and then only: where waits are short, the
+ * next to sleep takes the role, and a wake would cost more.
+ *
+ * The others rest. super.rest_ms is when the last of them will look whether there is a watcher;
+ * each chooses a moment after that, so that they wake one after the other, and together as often
+ * however many they are.
+ *
+ * Crash states: (1) the watcher dies: its deadline passes, and the next who ends its rest looks and
+ * takes the role; or somebody else reaps it and hands its role on. (2) it dies when it has named
+ * the next and not yet woken it: as in 1. (3) the one it has named was dead: as in 1. (4) somebody
+ * dies who would have ended its rest: the one after it does. */
 #include "sync/watch.h"
+#include "sync/wait.h"
 
 #define LOOK_MS      40
-#define LOOK_US_EACH 1500
+#define LOOK_US_EACH 1000 /* of the participants, once that is more */
 #define REST_MS      100
-#define REST_MS_EACH 20 /* so that all together do not wake the more often the more they are */
+#define REST_MS_EACH 20 /* more for each participant, the first time */
+#define LATE_MS      20 /* a watcher that is so late is taken for dead */
 #define OVERDUE_MS   100
+#define HAND_ON_MS   10
 
 static uint64_t claim(uint32_t index, uint64_t until_ms)
 {
     return (uint64_t)index << 48 | until_ms;
 }
 
+static bool is_vacant(uint64_t watcher, uint64_t now_ms)
+{
+    return watcher == 0 || (watcher & 0xffffffffffffull) + LATE_MS < now_ms;
+}
+
+static uint64_t next_look_ms(struct kini_super_shm *super, uint64_t now_ms)
+{
+    uint64_t all_ms = (uint64_t)kini_load(&super->participants_high) * LOOK_US_EACH / 1000;
+    return now_ms + (all_ms > LOOK_MS ? all_ms : LOOK_MS);
+}
+
+/* The first rest of a wait, which may be short, asks nothing of the others. */
+static uint64_t next_rest_ms(struct kini_self *self, uint64_t now_ms)
+{
+    struct kini_super_shm *super = self->arena->super;
+    uint64_t last_ms = kini_load(&super->rest_ms), until_ms;
+    uint64_t most_ms = now_ms + (uint64_t)kini_load(&super->threads_high) * REST_MS;
+    if (self->idle_slices == 0)
+        return now_ms + REST_MS + (uint64_t)kini_load(&super->participants_high) * REST_MS_EACH +
+               (uint64_t)(self->index % 32) * 3; /* a little apart from one another */
+    do {
+        until_ms = (last_ms > now_ms ? last_ms : now_ms) + REST_MS;
+        if (until_ms > most_ms) /* many have not come, for they were served */
+            return most_ms;
+    } while (!kini_cas(&super->rest_ms, &last_ms, until_ms));
+    return until_ms;
+}
+
 kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns)
 {
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)now_ns / 1000000, seen = kini_load(&super->watcher);
-    uint64_t until_ms = seen & 0xffffffffffffull;
-    bool vacant = seen == 0 || until_ms + LOOK_MS < now_ms;
-    if (vacant || seen >> 48 == self->index) {
-        uint64_t slice_ms =
-            LOOK_MS + (uint64_t)kini_load(&super->participants_high) * LOOK_US_EACH / 1000 / 2;
-        if (kini_cas(&super->watcher, &seen, claim(self->index, now_ms + slice_ms)))
-            return (int64_t)(now_ms + slice_ms) * 1000000;
+    self->slice_ns = now_ns;
+    if (is_vacant(seen, now_ms) || seen >> 48 == self->index) {
+        uint64_t until_ms = next_look_ms(super, now_ms);
+        if (kini_cas(&super->watcher, &seen, claim(self->index, until_ms)))
+            return (int64_t)until_ms * 1000000;
     }
-    uint32_t others = kini_load(&super->participants_high);
-    /* a little apart from one another */
-    return now_ns +
-           (REST_MS + REST_MS_EACH * (int64_t)others + (int64_t)(self->index % 32) * 3) * 1000000;
+    return (int64_t)next_rest_ms(self, now_ms) * 1000000;
 }
 
 /* The kernel ends a daemon with its parent, unless somebody holds the parent's life line who should
@@ -54,8 +93,12 @@ void kini_watch_look(struct kini_self *self)
     follow_parent(self);
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)kin_now_ns() / 1000000, looked = kini_load(&super->looked_ms);
-    bool overdue = now_ms - looked >= OVERDUE_MS + kini_load(&super->participants_high);
-    if (!overdue && kini_load(&super->watcher) >> 48 != self->index)
+    uint64_t watcher = kini_load(&super->watcher), wait_ms = OVERDUE_MS;
+    if (watcher >> 48 == self->index)
+        wait_ms = 0;
+    else if (is_vacant(watcher, now_ms))
+        wait_ms = LOOK_MS;
+    if (wait_ms > 0 && now_ms - looked < wait_ms + kini_load(&super->participants_high))
         return;
     if (kini_cas(&super->looked_ms, &looked, now_ms)) /* one of those who come at once */
         kini_reap_all(self->arena, true);
@@ -69,9 +112,57 @@ void kini_watch_if_overdue(struct kini_self *self, int64_t now_ns)
         kini_watch_look(self);
 }
 
+/* True if the thread slept: it will look at the role before it sleeps again, or leaves. */
+static bool wake_up(struct kin_arena *arena, struct kini_thread_shm *t)
+{
+    if (kini_swap_sc(&t->park, KINI_PARK_WOKEN) != KINI_PARK_ASLEEP)
+        return false;
+    kini_wake_sleeper(arena, t);
+    return true;
+}
+
+/* To the sleeper before it in the table: where threads take turns, that is the one which has most
+ * turns before its own. seen is the claim of the one that leaves. */
+static void hand_on(struct kin_arena *arena, uint64_t seen, int64_t now_ns)
+{
+    struct kini_super_shm *super = arena->super;
+    uint32_t high = kini_load_acq(&super->threads_high), leaves = (uint32_t)(seen >> 48);
+    uint64_t until_ms = next_look_ms(super, (uint64_t)now_ns / 1000000);
+    for (uint32_t i = 1; i + 1 < high; i++) {
+        uint32_t index = leaves > i ? leaves - i : leaves + high - 1 - i;
+        struct kini_thread_shm *t = &arena->threads[index];
+        if (!(kini_load_acq(&t->state) & 1) || kini_load(&t->park) != KINI_PARK_ASLEEP ||
+            kini_load(&t->bell) != 0) /* of a descriptor: nobody sleeps there */
+            continue;
+        if (!kini_cas(&super->watcher, &seen, claim(index, until_ms)))
+            return; /* somebody took it meanwhile */
+        seen = claim(index, until_ms);
+        if (wake_up(arena, t)) /* after the claim: should it leave at once, it sees its role */
+            return;
+    }
+    kini_cas(&super->watcher, &seen, 0);
+}
+
 void kini_watch_leave(struct kini_self *self)
 {
     uint64_t seen = kini_load(&self->arena->super->watcher);
-    if (seen >> 48 == self->index)
+    if (seen >> 48 != self->index)
+        return;
+    /* About now, without asking the clock: when we lay down, or were woken. */
+    int64_t now_ns = (int64_t)kini_load(&self->shm->woken_ns);
+    if (now_ns < self->slice_ns)
+        now_ns = self->slice_ns;
+    if (now_ns - self->handed_on_ns < HAND_ON_MS * 1000000 && !self->slice_ended) {
         kini_cas(&self->arena->super->watcher, &seen, 0);
+        return;
+    }
+    self->handed_on_ns = kin_now_ns();
+    hand_on(self->arena, seen, self->handed_on_ns);
+}
+
+void kini_watch_died(struct kin_arena *arena, uint32_t index)
+{
+    uint64_t seen = kini_load(&arena->super->watcher);
+    if (seen >> 48 == index)
+        hand_on(arena, seen, kin_now_ns());
 }

@@ -12,7 +12,9 @@ void kini_watch_look(struct kini_self *self);
 /* The watcher may be served so often that its slices never end: whoever is about to wait looks when
  * nobody has for a while. */
 void kini_watch_if_overdue(struct kini_self *self, int64_t now_ns);
-/* Give the role back: before going on with something else. */
+/* Hand the role on, or give it back: before going on with something else. */
 void kini_watch_leave(struct kini_self *self);
+/* The same for a dead thread. */
+void kini_watch_died(struct kin_arena *arena, uint32_t index);
 
 #endif

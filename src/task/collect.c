@@ -258,10 +258,12 @@ int kini_job_wait(struct kini_job *job, kin_deadline deadline)
 void kini_pool_object_destroy(struct kini_self *self, uint64_t offset)
 {
     struct kini_pool_shm *pool = kini_at(self->arena, offset);
+    if (!kini_block_has(self->arena, offset, sizeof *pool))
+        return; /* damaged */
     for (uint32_t i = 0; i < KINI_TASKS_MAX; i++) {
         struct kini_task_shm *task = &pool->tasks[i];
         uint64_t off = task->result_off;
-        if (off == 0)
+        if (off == 0 || !kini_block_has(self->arena, off, 0))
             continue;
         struct kini_block_shm *header = kini_block_header(self->arena, off);
         uint64_t word = kini_load(&header->word);

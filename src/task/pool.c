@@ -10,6 +10,11 @@
 
 #define WORKERS_MOST 512u
 
+static void own(struct kini_self *self, uint64_t offset, uint32_t tag)
+{
+    ((struct kini_pool_shm *)kini_at(self->arena, offset))->tag = tag;
+}
+
 static int make_shared(struct kin_pool *pool, const struct kin_pool_opts *opts)
 {
     struct kini_self *self = kini_enter(pool->arena);
@@ -22,14 +27,11 @@ static int make_shared(struct kin_pool *pool, const struct kin_pool_opts *opts)
     pool->shm = kini_at(pool->arena, offset);
     memset(pool->shm, 0, sizeof *pool->shm);
     uint32_t gen;
-    r = kini_object_create(self, KINI_OBJECT_POOL, offset, opts->name, &pool->object_id, &gen);
-    if (r < 0) {
+    const struct kini_new_object new = {KINI_OBJECT_POOL, opts->name, offset, own};
+    r = kini_object_create(self, &new, &pool->object_id, &gen);
+    if (r < 0)
         kini_block_put(self, offset);
-        return r;
-    }
-    pool->shm->tag = kini_object_tag(pool->object_id, gen);
-    kini_block_give(self, offset, pool->shm->tag);
-    return 0;
+    return r;
 }
 
 static int make_queues(struct kin_pool *pool)

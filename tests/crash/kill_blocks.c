@@ -29,11 +29,16 @@ static void setup_orphan(struct kill_world *world)
     kini_block_caches_release(world->live_self);
 }
 
+static void count_plenty(struct kill_world *world)
+{
+    world->live->super->cached_units = KINI_KEEP_RUN_UNITS + 10;
+}
+
 /* More memory lies free already than is kept for the next user. */
 static void setup_plenty(struct kill_world *world)
 {
     setup_kept(world);
-    world->live->super->cached_units = KINI_KEEP_UNITS + 10;
+    count_plenty(world);
 }
 
 static void setup_given(struct kill_world *world)
@@ -87,6 +92,13 @@ static void warm_cached(struct kill_world *world, uint32_t who)
     (void)who;
     alloc_some(world, 3);
     free_some(world, 0, 2);
+}
+
+static void warm_freed(struct kill_world *world, uint32_t who)
+{
+    (void)who;
+    alloc_some(world, 2);
+    free_some(world, 0, 1);
 }
 
 static uint32_t class_of(struct kill_world *world, const void *block)
@@ -167,6 +179,13 @@ static int64_t op_trim_caches(struct kill_world *world, uint32_t who)
     return 0;
 }
 
+static int64_t op_trim_spans(struct kill_world *world, uint32_t who)
+{
+    (void)who;
+    kini_span_trim(kini_enter(world->live));
+    return 0;
+}
+
 #define COMMON .flags = KILL_NO_QUEUE, .setup = setup_kept, .check = check_kept
 
 static const struct kill_scenario scenarios[] = {
@@ -223,6 +242,12 @@ static const struct kill_scenario scenarios[] = {
      .bytes = 3000,
      .warm = warm_cached,
      .operate = {op_trim_caches}},
+    {.name = "give the memory of free units back",
+     COMMON,
+     .bytes = 200000,
+     .warm = warm_freed,
+     .ready = count_plenty,
+     .operate = {op_trim_spans}},
     {.name = "release the caches",
      COMMON,
      .bytes = 3000,

@@ -32,6 +32,16 @@ static int64_t op_create(struct kill_world *world, uint32_t who)
     return kin_queue_create(world->live, &opts, &mine);
 }
 
+static int64_t op_open(struct kill_world *world, uint32_t who)
+{
+    struct kin_queue_opts opts = {.max_items = world->scenario->max_items};
+    (void)who;
+    int r = kin_queue_open(world->live, "name", &opts, &mine);
+    if (r < 0)
+        kill_broken("not opened: %s", kin_error_text());
+    return r;
+}
+
 static int64_t op_destroy_own(struct kill_world *world, uint32_t who)
 {
     (void)world;
@@ -111,6 +121,18 @@ static void check_dropped(struct kill_world *world, struct kill_view *view)
     KILL_CHECK(count == 0 || !all, "all holders are gone, %u objects are left", count);
 }
 
+/* Whoever has opened it, and lives, has it; of two there is one. */
+static void check_opened(struct kill_world *world, struct kill_view *view)
+{
+    uint32_t holders = 0, done = 0, count = count_objects(view);
+    for (uint32_t who = 0; who < 2; who++) {
+        holders += world->done[who] && world->dead_slots[who] == 0;
+        done += world->done[who] || world->dead_slots[who] != 0;
+    }
+    KILL_CHECK(holders == 0 || count == 1, "%u have opened it, there are %u", holders, count);
+    KILL_CHECK(holders > 0 || done < 2 || count == 0, "nobody has it, there are %u", count);
+}
+
 static const struct kill_scenario scenarios[] = {
     {.name = "create a queue",
      .flags = KILL_NO_QUEUE,
@@ -120,6 +142,10 @@ static const struct kill_scenario scenarios[] = {
      .flags = KILL_NO_QUEUE,
      .max_items = 10,
      .operate = {op_create},
+     .check = check_no_objects},
+    {.name = "open a queue by name",
+     .flags = KILL_NO_QUEUE,
+     .operate = {op_open},
      .check = check_no_objects},
     {.name = "destroy a queue",
      .flags = KILL_NO_QUEUE,
@@ -153,6 +179,12 @@ static const struct kill_scenario pairs[] = {
      .last = {700, 1},
      .operate = {op_create, op_nothing},
      .check = check_created},
+    {.name = "open and open",
+     .flags = KILL_NO_QUEUE | KILL_LOCKS,
+     .stride = 701,
+     .max_items = 30,
+     .operate = {op_open, op_open},
+     .check = check_opened},
     {.name = "drop and drop",
      .flags = KILL_LOCKS,
      .bytes = 40,

@@ -27,7 +27,8 @@ static void warm_caches(struct kill_world *world, uint32_t who)
 {
     void *blocks[3];
     for (uint32_t i = 0; i < 3; i++)
-        if (kin_block_alloc(world->live, world->scenario->bytes, &blocks[i]) < 0)
+        if (kin_block_alloc(world->live, sizeof(struct kini_message_shm) + world->scenario->bytes,
+                            &blocks[i]) < 0)
             kill_broken("no block: %s", kin_error_text());
     for (uint32_t i = 0; i < 3; i++)
         kin_block_free(world->live, blocks[i]);

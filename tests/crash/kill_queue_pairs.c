@@ -19,7 +19,8 @@ static int64_t op_get(struct kill_world *world, uint32_t who)
 static void warm_caches(struct kill_world *world, uint32_t who)
 {
     void *block;
-    if (kin_block_alloc(world->live, world->scenario->bytes, &block) < 0)
+    if (kin_block_alloc(world->live, sizeof(struct kini_message_shm) + world->scenario->bytes,
+                        &block) < 0)
         kill_broken("no block: %s", kin_error_text());
     kin_block_free(world->live, block);
     (void)who;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Rwlock, event, and the wait for any of several: killed at every instruction. What must hold is in
- * kill_sync_check. */
+ * Rwlock, event, the wait for any of several, and the descriptor for it: killed at every
+ * instruction. What must hold is in kill_sync_check. */
 #include "lib/harness_sync.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
 #include <kin/event.h>
+#include <kin/ready.h>
 #include <kin/rwlock.h>
 #include <kin/wait.h>
 
@@ -91,6 +92,38 @@ static int64_t op_any_in_vain(struct kill_world *world, uint32_t who)
 {
     (void)who;
     return wait_any(world, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO;
+}
+
+static struct kin_ready *make_ready(struct kill_world *world)
+{
+    struct kin_ready *ready;
+    const struct kin_wait waits[] = {kin_wait_event(event), kin_wait_lock(lock)};
+    return kin_ready_create(world->live, waits, 2, &ready) < 0 ? NULL : ready;
+}
+
+/* Made, armed, rung by itself, checked until the queues do not count it, armed and destroyed. */
+static int64_t op_ready(struct kill_world *world, uint32_t who)
+{
+    (void)who;
+    struct kin_ready *ready = make_ready(world);
+    if (ready == NULL || kin_ready_check(ready) != -EAGAIN || kin_event_set(event) < 0)
+        return -EIO;
+    for (int i = 0; i < 5; i++)
+        if (kin_ready_check(ready) != 0)
+            return -EIO;
+    if (kin_event_clear(event) < 0 || kin_ready_check(ready) != -EAGAIN)
+        return -EIO;
+    kin_ready_destroy(ready);
+    return 0;
+}
+
+/* Sleeps beside an armed one, so that a death finds both. */
+static int64_t op_ready_and_any(struct kill_world *world, uint32_t who)
+{
+    struct kin_ready *ready = make_ready(world);
+    if (ready == NULL || kin_ready_check(ready) != -EAGAIN)
+        return -EIO;
+    return op_any(world, who);
 }
 
 static int64_t op_unlock(struct kill_world *world, uint32_t who)
@@ -348,6 +381,16 @@ static const struct kill_scenario scenarios[] = {
      .warm = warm_take,
      .ready = two_wait,
      .operate = {op_give, op_any, op_any}},
+    {.name = "a descriptor, one waits for any",
+     COMMON,
+     .setup = setup_any_taken,
+     .ready = one_waits,
+     .operate = {op_ready, op_any}},
+    {.name = "the event is set, one has a descriptor",
+     COMMON,
+     .setup = setup_any_taken,
+     .ready = one_waits,
+     .operate = {op_event_set, op_ready_and_any}},
 };
 
 static const struct kill_scenario reapings[] = {
@@ -367,6 +410,13 @@ static const struct kill_scenario reapings[] = {
      .ready = one_waits,
      .stride = 150,
      .operate = {op_any, op_any, NULL, kill_op_reap}},
+    {.name = "reap one who has a descriptor, one waits for any",
+     .flags = KILL_NO_QUEUE,
+     .over = kill_peers_end,
+     .setup = setup_any_taken,
+     .ready = one_waits,
+     .stride = 150,
+     .operate = {op_ready_and_any, op_any, NULL, kill_op_reap}},
 };
 
 int main(int argc, char **argv)

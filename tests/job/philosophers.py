@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 
-from programs import check, children, leftovers, run_all, without_leak_check
+from programs import check, children, leftovers, reap_orphans, run_all, without_leak_check
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DRESSES = ("naive", "ordered", "waiter")
@@ -150,10 +150,7 @@ def test_killed_parent():
         end(dinner)
         give_up = time.monotonic() + 10
         while leftovers() != before and time.monotonic() < give_up:
-            try:
-                os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                pass
+            reap_orphans()
             time.sleep(0.01)
         check(f"{dress}: all go with their parent", leftovers() == before, leftovers())
 

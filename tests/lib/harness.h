@@ -15,6 +15,7 @@
 
 #include "arena/arena.h"
 #include "arena/block.h"
+#include "chan/pipe.h"
 #include "chan/ring.h"
 #include "sync/wait.h"
 
@@ -24,6 +25,7 @@
 #define KILL_BUFFER       65536u
 #define KILL_NO_ITEM      UINT32_MAX
 #define KILL_OBJECTS_MOST 16u
+#define KILL_MANY_MOST    32u
 
 struct kill_world;
 struct kill_view;
@@ -40,6 +42,7 @@ enum kill_flag {
     KILL_MANY_POINTS = 64, /* quick runs look at every fourth state only */
     KILL_SLEEPS = 128,     /* pairs: one may come to sleep until the other does something */
     KILL_LOOSE = 256,      /* somebody releases permits that another one acquired */
+    KILL_WHOLE = 512,      /* what an actor puts at once is put whole or not at all */
 };
 
 /* How long those who wait for a lock seem to wait: the harness is so slow that all would starve. */
@@ -55,9 +58,13 @@ struct kill_scenario {
     uint32_t rotate;    /* put and got before that, to move on in the ring */
     uint64_t max_items; /* of the queue */
     uint32_t inline_bytes;
+    uint32_t kind, joinable; /* of the queue */
+    uint64_t max_bytes;
     uint32_t puts[KILL_ACTORS]; /* number of the item that actor puts, 0: none */
-    uint32_t stride;            /* pairs, quick; 0: 7 */
-    uint32_t finer;             /* pairs: the first one's stride is so much finer; 0: the same */
+    uint32_t
+        many[KILL_ACTORS]; /* so many, with numbers from there on; or that actor gets as many */
+    uint32_t stride;       /* pairs, quick; 0: 7 */
+    uint32_t finer;        /* pairs: the first one's stride is so much finer; 0: the same */
     uint32_t last[2]; /* pairs: where the first and the second stop at the latest; 0: anywhere */
     uint32_t rounds;  /* pairs: extra times that setup is varied (world->round) */
     /* pairs with sleepers, quick: of the stops before a change the second takes every so manyth,
@@ -101,11 +108,14 @@ struct kill_image {
 
 /* Each item has a number: what is known about it. */
 struct kill_ledger {
-    uint32_t first_put;              /* numbers from here on are put by actors */
-    uint32_t count;                  /* of numbers */
-    uint8_t before[KILL_ITEMS_MOST]; /* was in a published cell when the victim stopped */
-    uint8_t back[KILL_ITEMS_MOST];   /* is to be delivered again */
-    uint8_t after[KILL_ITEMS_MOST];  /* how often it came out of the repaired queue */
+    uint32_t first_put;               /* numbers from here on are put by actors */
+    uint32_t count;                   /* of numbers */
+    uint8_t before[KILL_ITEMS_MOST];  /* was in a published cell, taken or returned when the victim
+                                         stopped */
+    uint8_t back[KILL_ITEMS_MOST];    /* is to be delivered again */
+    uint8_t taken[KILL_ITEMS_MOST];   /* the slot that had taken it in place; 0: none */
+    uint8_t after[KILL_ITEMS_MOST];   /* how often it came out of the repaired queue */
+    uint8_t follows[KILL_ITEMS_MOST]; /* 1: is put by one actor, and behind the one before it */
 };
 
 struct kill_victim {
@@ -236,6 +246,14 @@ void kill_check_no_leak(struct kill_view *view);
 void kill_check_usable(struct kill_view *view);
 void kill_check_memory_behind(struct kin_arena *live);
 void kill_check_queues(struct kill_view *view);
+/* Queues, and the rings of pipes. */
+typedef void (*kill_ring_fn)(void *arg, struct kini_queue_shm *ring);
+void kill_each_ring(struct kin_arena *arena, kill_ring_fn fn, void *arg);
+void kill_check_store(struct kill_view *view, struct kini_queue_shm *queue); /* harness_store.c */
+/* Instead of kill_ledger_check, for a queue that is a store. */
+void kill_store_ledger_check(struct kill_world *world, struct kill_view *view);
+/* With which priority the item of that number is put. */
+int64_t kill_store_priority(uint32_t number);
 /* Walk all blocks that a published cell carries. */
 bool kill_cell_carries(struct kill_view *view, uint64_t payload_off);
 
@@ -246,6 +264,13 @@ void kill_ledger_observe(struct kill_world *world, struct kill_view *view);
 void kill_ledger_check(struct kill_world *world, struct kill_view *view);
 void kill_fresh_items(struct kill_view *view);
 void kill_put_number(struct kin_queue *queue, uint32_t bytes, uint32_t number);
+/* Where the messages of a batch lie in an actor's buffer, and how many there are. */
+unsigned char *kill_message_of(struct kill_world *world, uint32_t who, uint32_t i);
+uint64_t kill_hand_bytes(struct kill_world *world, uint32_t who);
+void kill_hand_clear(struct kill_world *world, uint32_t who);
+uint32_t kill_many_of(const struct kill_scenario *scenario, uint32_t who);
+int64_t kill_op_put_many(struct kill_world *world, uint32_t who);
+int64_t kill_op_get_many(struct kill_world *world, uint32_t who);
 
 /* --- synchronisation objects (harness_sync.c, harness_use.c) -----------------------------------
  */

@@ -55,22 +55,24 @@ static void check_lock(struct kill_view *view, struct kini_ilock_shm *lock, cons
                (unsigned long long)lock->op);
 }
 
+static void check_ring_locks(void *arg, struct kini_queue_shm *ring)
+{
+    struct kill_view *view = arg;
+    check_lock(view, &ring->grow, "queue's grow");
+    check_lock(view, &ring->getters.lock, "getters");
+    check_lock(view, &ring->putters.lock, "putters");
+    check_lock(view, &ring->returned.lock, "queue's returned");
+    if (ring->store_off != 0)
+        check_lock(view, kini_at(view->arena, ring->store_off), "store's");
+}
+
 static void check_locks(struct kill_view *view)
 {
     struct kini_super_shm *super = view->arena->super;
     check_lock(view, &super->span_lock, "span");
     check_lock(view, &super->object_lock, "object");
     check_lock(view, &super->hold_lock, "hold");
-    for (uint32_t id = 1; id < super->objects_high; id++) {
-        uint64_t state = view->arena->objects[id].state;
-        if (KINI_OBJECT_STATE(state) != KINI_OBJECT_LIVE ||
-            KINI_OBJECT_TYPE(state) != KINI_OBJECT_QUEUE)
-            continue;
-        struct kini_queue_shm *queue = kini_at(view->arena, view->arena->objects[id].offset);
-        check_lock(view, &queue->grow, "queue's grow");
-        check_lock(view, &queue->getters.lock, "getters");
-        check_lock(view, &queue->putters.lock, "putters");
-    }
+    kill_each_ring(view->arena, check_ring_locks, view);
     KILL_CHECK(view->self->locks == 0, "the reaper still has %u locks listed", view->self->locks);
     for (uint32_t i = 0; i < KINI_LOCKSTACK; i++)
         KILL_CHECK(view->self->shm->lockstack[i] == 0, "the reaper's lock stack is not empty");
@@ -89,21 +91,6 @@ static bool anybody_holds(struct kin_arena *arena, uint32_t id)
     return false;
 }
 
-static void check_objects(struct kill_view *view)
-{
-    struct kin_arena *arena = view->arena;
-    for (uint32_t id = 1; id < arena->super->objects_high; id++) {
-        uint64_t word = arena->objects[id].state;
-        uint32_t state = KINI_OBJECT_STATE(word);
-        KILL_CHECK(state != KINI_OBJECT_DYING || kill_lives(arena, KINI_OBJECT_DESTROYER(word)),
-                   "object %u is being destroyed by the dead", id);
-        KILL_CHECK(state != KINI_OBJECT_LIVE || anybody_holds(arena, id),
-                   "object %u is alive, and nobody holds it", id);
-    }
-}
-
-/* --- blocks ----------------------------------------------------------------------------------- */
-
 static bool object_is(struct kin_arena *arena, uint32_t tag)
 {
     uint32_t id = tag & 0xffff;
@@ -113,6 +100,27 @@ static bool object_is(struct kin_arena *arena, uint32_t tag)
     return KINI_OBJECT_STATE(word) != KINI_OBJECT_FREE &&
            kini_object_tag(id, KINI_OBJECT_GEN(word)) == tag;
 }
+
+static bool is_kept(struct kin_arena *arena, uint32_t id)
+{
+    return object_is(arena, arena->objects[id].kept_by[0]) ||
+           object_is(arena, arena->objects[id].kept_by[1]);
+}
+
+static void check_objects(struct kill_view *view)
+{
+    struct kin_arena *arena = view->arena;
+    for (uint32_t id = 1; id < arena->super->objects_high; id++) {
+        uint64_t word = arena->objects[id].state;
+        uint32_t state = KINI_OBJECT_STATE(word);
+        KILL_CHECK(state != KINI_OBJECT_DYING || kill_lives(arena, KINI_OBJECT_DESTROYER(word)),
+                   "object %u is being destroyed by the dead", id);
+        KILL_CHECK(state != KINI_OBJECT_LIVE || anybody_holds(arena, id) || is_kept(arena, id),
+                   "object %u is alive, and nobody holds it", id);
+    }
+}
+
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 static void check_block(struct kill_view *view, uint64_t off, bool large)
 {
@@ -136,6 +144,13 @@ static void check_block(struct kill_view *view, uint64_t off, bool large)
     case KINI_BLOCK_OWNED:
         KILL_CHECK(object_is(arena, KINI_BLOCK_TAG(word)),
                    "a block in unit %u is owned by object %x, which is not there", unit,
+                   KINI_BLOCK_TAG(word));
+        return;
+    case KINI_BLOCK_TAKEN:
+        KILL_CHECK(kill_lives(arena, slot), "a block in unit %u is taken by slot %u, which is dead",
+                   unit, slot);
+        KILL_CHECK(object_is(arena, KINI_BLOCK_TAG(word)),
+                   "a block in unit %u is taken from queue %x, which is not there", unit,
                    KINI_BLOCK_TAG(word));
         return;
     default:

@@ -147,6 +147,9 @@ void kill_image_restore(const struct kill_image *image, struct kin_arena *arena)
     const struct kini_super_shm *super = (const void *)image->base, *now = arena->super;
     char *base = arena->base;
     struct range r[RANGES_MOST], row;
+    uint64_t file_bytes = 0;
+    if (kini_os_memory_length(arena->fd, &file_bytes) < 0)
+        kill_broken("the length of the file is not known");
     /* what came into use here since, and was not in use there */
     EACH_ROW(now, slot, row)
     memset(base + row.from, 0, row.bytes);
@@ -163,7 +166,7 @@ void kill_image_restore(const struct kill_image *image, struct kin_arena *arena)
     EACH_UNIT(image->base, image->all, row)
     if (row.bytes > 0)
         memcpy(base + row.from, image->base + row.from, row.bytes);
-    else
+    else if (row.from + KINI_UNIT_BYTES <= file_bytes) /* behind its end nothing may be touched */
         memset(base + row.from, 0, KINI_UNIT_BYTES);
 }
 

@@ -45,7 +45,7 @@ static bool seen_before(struct pairs *pairs)
 
 /* --- going back ------------------------------------------------------------------------------- */
 
-static void copy_actor(struct kill_actor *to, const struct kill_actor *from, uint32_t bytes)
+static void copy_actor(struct kill_actor *to, const struct kill_actor *from, uint64_t bytes)
 {
     to->phase = from->phase;
     to->result = from->result;
@@ -65,7 +65,7 @@ static void stay_here(struct pairs *pairs)
     struct kill_page *page = pairs->world.page;
     kill_image_take(&pairs->here, pairs->world.live);
     for (uint32_t who = 0; who < 2; who++)
-        copy_actor(&pairs->actors[who], &page->actors[who], pairs->world.scenario->bytes);
+        copy_actor(&pairs->actors[who], &page->actors[who], kill_hand_bytes(&pairs->world, who));
 }
 
 static void back_here(struct pairs *pairs)
@@ -73,7 +73,7 @@ static void back_here(struct pairs *pairs)
     struct kill_page *page = pairs->world.page;
     go_back(pairs, &pairs->here);
     for (uint32_t who = 0; who < 2; who++)
-        copy_actor(&page->actors[who], &pairs->actors[who], pairs->world.scenario->bytes);
+        copy_actor(&page->actors[who], &pairs->actors[who], kill_hand_bytes(&pairs->world, who));
 }
 
 static void reset_actor(struct pairs *pairs, uint32_t who)
@@ -81,7 +81,7 @@ static void reset_actor(struct pairs *pairs, uint32_t who)
     struct kill_actor *actor = &pairs->world.page->actors[who];
     actor->phase = KILL_READY;
     if (pairs->world.scenario->puts[who] == 0)
-        memset(actor->buffer, 0xff, 16);
+        kill_hand_clear(&pairs->world, who);
 }
 
 /* Whether it got there: before the end of its operation, and without waiting. */
@@ -224,8 +224,11 @@ static void check_again(struct pairs *pairs, const struct kill_victim *living, u
                         uint64_t position)
 {
     struct kini_thread_shm *a = thread_of(pairs, living);
-    KILL_CHECK(!living->done && a->op == op && !(position & KINI_OP_WON) &&
-                   (a->op_pos & ~KINI_OP_WON) == position,
+    uint64_t from = a->op_pos & ~KINI_OP_WON;
+    bool same = KINI_OP_CODE(a->op) == KINI_OP_CODE(op) &&
+                KINI_OP_OFFSET(a->op) == KINI_OP_OFFSET(op) &&
+                from < position + KINI_OP_COUNT(op) && position < from + KINI_OP_COUNT(a->op);
+    KILL_CHECK(!living->done && same && !(position & KINI_OP_WON),
                "the reaper waits without a reason: the living shows %llx at %llx, the dead %llx at "
                "%llx",
                (unsigned long long)a->op, (unsigned long long)a->op_pos, (unsigned long long)op,
@@ -238,16 +241,30 @@ static void open_hands(struct pairs *pairs, uint32_t who)
 {
     struct kill_world *world = &pairs->world;
     struct kill_view view;
-    struct kill_actor *actor = &world->page->actors[who];
     const uint32_t bytes = world->scenario->bytes;
     if (world->queue == NULL || world->scenario->puts[who] != 0)
         return;
     kill_view_of_live(world, &view);
     kill_ledger_observe(world, &view);
     free(view.queue);
-    uint32_t number = kill_message_number(actor->buffer, bytes, bytes);
-    if (number < world->ledger.count && world->ledger.before[number])
-        memset(actor->buffer, 0xff, 16);
+    for (uint32_t i = 0; i < kill_many_of(world->scenario, who); i++) {
+        unsigned char *message = kill_message_of(world, who, i);
+        uint32_t number = kill_message_number(message, bytes, bytes);
+        if (number < world->ledger.count && world->ledger.before[number])
+            memset(message, 0xff, 16);
+    }
+}
+
+static void check_position(struct kini_segment_shm *segment, uint64_t op, uint64_t p)
+{
+    uint64_t seq = kini_cell(segment, p)->seq;
+    if ((seq & KINI_POSITION) != p + 1)
+        return; /* not published yet, or released already */
+    bool ours = !(seq & KINI_CELL_BACK) || (seq & KINI_CELL_TAKEN);
+    if (KINI_OP_CODE(op) == KINI_OP_PUT)
+        ours = !(seq & KINI_CELL_SKIP);
+    KILL_CHECK(ours, "the living has claimed position %llu, and the reaper made seq %llx of it",
+               (unsigned long long)p, (unsigned long long)seq);
 }
 
 /* What the living has claimed is still its own: neither skipped nor to be delivered again. */
@@ -258,15 +275,8 @@ static void check_claim(struct pairs *pairs, const struct kill_victim *living)
     uint64_t op = t->op, p = t->op_pos & ~KINI_OP_WON;
     if (op == 0 || !(t->op_pos & KINI_OP_WON))
         return;
-    struct kini_segment_shm *segment = kini_at(live, KINI_OP_OFFSET(op));
-    uint64_t seq = kini_cell(segment, p)->seq;
-    if ((seq & KINI_POSITION) != p + 1)
-        return; /* not published yet, or released already */
-    bool ours = !(seq & KINI_CELL_BACK) || (seq & KINI_CELL_TAKEN);
-    if (KINI_OP_CODE(op) == KINI_OP_PUT)
-        ours = !(seq & KINI_CELL_SKIP);
-    KILL_CHECK(ours, "the living has claimed position %llu, and the reaper made seq %llx of it",
-               (unsigned long long)p, (unsigned long long)seq);
+    for (uint32_t i = 0; i < KINI_OP_COUNT(op); i++)
+        check_position(kini_at(live, KINI_OP_OFFSET(op)), op, p + i);
 }
 
 /* One is dead and is reaped while the other stands; then the other goes on. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What must hold of a repaired queue: ring, wait queues, and the ledger of its items. */
 #include "arena/ilock.h"
+#include "chan/message.h"
 #include "harness.h"
 
 #include <errno.h>
@@ -31,15 +32,19 @@ static void each_published(struct kin_arena *arena, struct kini_queue_shm *queue
     }
 }
 
-typedef void (*queue_fn)(void *arg, struct kini_queue_shm *queue);
-
-static void each_queue(struct kin_arena *arena, queue_fn fn, void *arg)
+/* Queues, and the rings of pipes. */
+void kill_each_ring(struct kin_arena *arena, kill_ring_fn fn, void *arg)
 {
     for (uint32_t id = 1; id < arena->super->objects_high; id++) {
         uint64_t state = arena->objects[id].state;
-        if (KINI_OBJECT_STATE(state) == KINI_OBJECT_LIVE &&
-            KINI_OBJECT_TYPE(state) == KINI_OBJECT_QUEUE)
-            fn(arg, kini_at(arena, arena->objects[id].offset));
+        void *shm = kini_at(arena, arena->objects[id].offset);
+        if (KINI_OBJECT_STATE(state) != KINI_OBJECT_LIVE)
+            continue;
+        if (KINI_OBJECT_TYPE(state) == KINI_OBJECT_QUEUE)
+            fn(arg, shm);
+        for (uint32_t i = 0; i < 2 && KINI_OBJECT_TYPE(state) == KINI_OBJECT_PIPE; i++)
+            if (((struct kini_pipe_shm *)shm)->directions[i].ring.all_segments != 0)
+                fn(arg, &((struct kini_pipe_shm *)shm)->directions[i].ring);
     }
 }
 
@@ -49,6 +54,44 @@ static uint64_t block_of(const struct kini_cell_shm *cell)
     if (cell->info & 1)
         memcpy(&block, cell->payload, sizeof block);
     return block;
+}
+
+/* The bytes of a message: in its cell, or behind the prefix of its block. */
+static const unsigned char *bytes_of(struct kill_view *view, const struct kini_cell_shm *cell)
+{
+    uint64_t block = block_of(cell);
+    return block ? kini_message_data(view->arena, block) : cell->payload;
+}
+
+/* --- messages that were taken in place -------------------------------------------------------- */
+
+typedef void (*message_fn)(void *arg, uint64_t block);
+
+static void each_block(struct kin_arena *arena, message_fn fn, void *arg)
+{
+    for (uint32_t unit = 0; unit < arena->super->units_high; unit++) {
+        uint32_t state = arena->spans[unit].state;
+        uint64_t from = kini_unit_offset(arena, unit);
+        if (KINI_SPAN_KIND(state) == KINI_SPAN_LARGE)
+            fn(arg, from + KINI_LARGE_PREFIX);
+        uint32_t size = KINI_SPAN_KIND(state) == KINI_SPAN_SMALL
+                            ? kini_class_bytes(KINI_SPAN_CLASS(state))
+                            : KINI_UNIT_BYTES + 1;
+        for (uint32_t at = 0; at + size <= KINI_UNIT_BYTES; at += size)
+            fn(arg, from + at + sizeof(struct kini_block_shm));
+    }
+}
+
+static void each_returned(struct kin_arena *arena, struct kini_queue_shm *queue, message_fn fn,
+                          void *arg)
+{
+    uint32_t rounds = 0;
+    for (uint64_t at = queue->returned.first; at != 0; at = kini_message_of(arena, at)->next) {
+        KILL_CHECK(rounds++ < KILL_ITEMS_MOST, "the list of returned is a ring");
+        KILL_CHECK(kini_block_check(arena, kini_at(arena, at)) == at,
+                   "the list of returned leads to something that is no block");
+        fn(arg, at);
+    }
 }
 
 /* --- blocks in cells -------------------------------------------------------------------------- */
@@ -79,7 +122,7 @@ static void search_queue(void *arg, struct kini_queue_shm *queue)
 bool kill_cell_carries(struct kill_view *view, uint64_t payload_off)
 {
     struct search search = {.arena = view->arena, .block = payload_off};
-    each_queue(view->arena, search_queue, &search);
+    kill_each_ring(view->arena, search_queue, &search);
     return search.found;
 }
 
@@ -100,7 +143,8 @@ static void check_cell_block(void *arg, struct kini_segment_shm *segment,
     bool queued = KINI_BLOCK_STATE(word) == KINI_BLOCK_QUEUED && KINI_BLOCK_TAG(word) == unit &&
                   header->position == position;
     uint32_t slot = KINI_BLOCK_SLOT(word);
-    bool taken = KINI_BLOCK_STATE(word) == KINI_BLOCK_PRIVATE &&
+    bool taken = (KINI_BLOCK_STATE(word) == KINI_BLOCK_PRIVATE ||
+                  KINI_BLOCK_STATE(word) == KINI_BLOCK_TAKEN) &&
                  KINI_STATE(view->arena->participants[slot].state) == KINI_LIVE;
     KILL_CHECK(queued || taken,
                "the block of position %llu does not know that it is there: header %llx",
@@ -174,19 +218,56 @@ static void check_chain(struct kill_view *view, struct kini_queue_shm *queue)
                "an item is to be delivered again, and nobody will look for it");
 }
 
+struct returned {
+    struct kill_view *view;
+    struct kini_queue_shm *queue;
+    struct kini_message_shm *last;
+    uint64_t count;
+};
+
+static void check_one_returned(void *arg, uint64_t block)
+{
+    struct returned *r = arg;
+    struct kini_message_shm *message = kini_message_of(r->view->arena, block);
+    uint64_t word = kini_block_header(r->view->arena, block)->word;
+    KILL_CHECK(word == KINI_BLOCK_WORD(KINI_BLOCK_OWNED, 0, r->queue->tag),
+               "a returned message is not the queue's: header %llx", (unsigned long long)word);
+    KILL_CHECK(r->last == NULL || r->last->priority < message->priority ||
+                   (r->last->priority == message->priority && r->last->order < message->order),
+               "of the returned, number %llu comes behind %llu", (unsigned long long)message->order,
+               (unsigned long long)(r->last ? r->last->order : 0));
+    r->last = message;
+    r->count++;
+}
+
+static void check_returned(struct kill_view *view, struct kini_queue_shm *queue)
+{
+    struct returned r = {.view = view, .queue = queue};
+    if (KINI_ILOCK_OWNER(queue->returned.lock.word) != 0)
+        return; /* a living peer is changing it */
+    each_returned(view->arena, queue, check_one_returned, &r);
+    KILL_CHECK(r.count == queue->returned_count, "%llu are returned, and the queue counts %llu",
+               (unsigned long long)r.count, (unsigned long long)queue->returned_count);
+}
+
 static void check_queue(void *arg, struct kini_queue_shm *queue)
 {
     struct kill_view *view = arg;
+    check_returned(view, queue);
     each_published(view->arena, queue, check_cell_block, view);
     kill_check_waitq(view, &queue->getters, "getters");
     kill_check_waitq(view, &queue->putters, "putters");
+    if (queue->store_off != 0) {
+        kill_check_store(view, queue);
+        return;
+    }
     if (!someone_is_at_it(view))
         check_chain(view, queue);
 }
 
 void kill_check_queues(struct kill_view *view)
 {
-    each_queue(view->arena, check_queue, view);
+    kill_each_ring(view->arena, check_queue, view);
 }
 
 /* --- messages --------------------------------------------------------------------------------- */
@@ -221,7 +302,53 @@ void kill_put_number(struct kin_queue *queue, uint32_t bytes, uint32_t number)
         kill_fail("item %u cannot be put: %d %s", number, r, kin_error_text());
 }
 
+/* --- batches ---------------------------------------------------------------------------------- */
+
+uint32_t kill_many_of(const struct kill_scenario *scenario, uint32_t who)
+{
+    return scenario->many[who] ? scenario->many[who] : 1;
+}
+
+static uint64_t room_of(const struct kill_scenario *scenario)
+{
+    return ((uint64_t)scenario->bytes + 15) & ~15ull; /* as kin_queue_get_many lays them out */
+}
+
+unsigned char *kill_message_of(struct kill_world *world, uint32_t who, uint32_t i)
+{
+    return world->page->actors[who].buffer + i * room_of(world->scenario);
+}
+
+uint64_t kill_hand_bytes(struct kill_world *world, uint32_t who)
+{
+    return kill_many_of(world->scenario, who) * room_of(world->scenario);
+}
+
+void kill_hand_clear(struct kill_world *world, uint32_t who)
+{
+    for (uint32_t i = 0; i < kill_many_of(world->scenario, who); i++)
+        memset(kill_message_of(world, who, i), 0xff, 16);
+}
+
+int64_t kill_op_put_many(struct kill_world *world, uint32_t who)
+{
+    struct kin_item items[KILL_MANY_MOST];
+    uint32_t many = kill_many_of(world->scenario, who);
+    for (uint32_t i = 0; i < many; i++)
+        items[i] = (struct kin_item){kill_message_of(world, who, i), world->scenario->bytes};
+    return kin_queue_put_many(world->queue, items, many, KIN_NOW);
+}
+
+int64_t kill_op_get_many(struct kill_world *world, uint32_t who)
+{
+    struct kin_item items[KILL_MANY_MOST];
+    return kin_queue_get_many(world->queue, items, kill_many_of(world->scenario, who),
+                              world->page->actors[who].buffer, KILL_BUFFER, KIN_NOW);
+}
+
 /* --- ledger ----------------------------------------------------------------------------------- */
+
+static void forget_unbegun(struct kill_world *world, uint32_t who);
 
 static void observe_cell(void *arg, struct kini_segment_shm *segment, struct kini_cell_shm *cell,
                          uint64_t position)
@@ -229,35 +356,65 @@ static void observe_cell(void *arg, struct kini_segment_shm *segment, struct kin
     struct kill_view *view = arg;
     struct kill_ledger *ledger = &view->world->ledger;
     (void)segment;
-    uint64_t block = block_of(cell);
-    const unsigned char *from = block ? kini_at(view->arena, block) : cell->payload;
-    uint32_t number =
-        kill_message_number(from, (int64_t)(cell->info >> 1), view->world->scenario->bytes);
+    uint32_t number = kill_message_number(bytes_of(view, cell), (int64_t)(cell->info >> 1),
+                                          view->world->scenario->bytes);
     KILL_CHECK(number < ledger->count, "the published cell of position %llu holds rubbish",
                (unsigned long long)position);
     KILL_CHECK(ledger->before[number]++ == 0, "item %u is in two cells", number);
+}
+
+/* A message that is in no cell, but TAKEN by somebody who has it or is dead, or in the list of
+ * returned (OWNED, also while it is on its way there). */
+static void observe_block(void *arg, uint64_t block)
+{
+    struct kill_view *view = arg;
+    struct kill_ledger *ledger = &view->world->ledger;
+    const uint64_t word = kini_block_header(view->arena, block)->word;
+    const uint32_t state = KINI_BLOCK_STATE(word), tag = view->queue->shm->tag;
+    if ((state != KINI_BLOCK_TAKEN && state != KINI_BLOCK_OWNED) || KINI_BLOCK_TAG(word) != tag)
+        return;
+    struct kini_message_shm *message = kini_message_of(view->arena, block);
+    uint32_t number = kill_message_number(kini_message_data(view->arena, block),
+                                          (int64_t)message->bytes, view->world->scenario->bytes);
+    if (number < ledger->count && ledger->before[number] == 0) {
+        ledger->before[number] = 1;
+        ledger->taken[number] = state == KINI_BLOCK_TAKEN ? (uint8_t)KINI_BLOCK_SLOT(word) : 0;
+    }
 }
 
 void kill_ledger_observe(struct kill_world *world, struct kill_view *view)
 {
     memset(world->ledger.before, 0, world->ledger.count);
     memset(world->ledger.after, 0, world->ledger.count);
-    if (view->queue != NULL)
-        each_published(view->arena, view->queue->shm, observe_cell, view);
+    memset(world->ledger.taken, 0, world->ledger.count);
+    if (view->queue == NULL)
+        return;
+    each_published(view->arena, view->queue->shm, observe_cell, view);
+    each_block(view->arena, observe_block, view);
+    for (uint32_t who = 0; who < KILL_ACTORS; who++)
+        if (world->scenario->puts[who] != 0 && world->scenario->many[who] != 0)
+            forget_unbegun(world, who);
 }
 
 static void note_back(void *arg, struct kini_segment_shm *segment, struct kini_cell_shm *cell,
                       uint64_t position)
 {
     struct kill_view *view = arg;
-    uint64_t block = block_of(cell);
-    const unsigned char *from = block ? kini_at(view->arena, block) : cell->payload;
     uint32_t number;
     (void)segment;
     (void)position;
-    memcpy(&number, from, sizeof number);
+    memcpy(&number, bytes_of(view, cell), sizeof number);
     if ((cell->seq & KINI_CELL_BACK) && number < view->world->ledger.count)
         view->world->ledger.back[number] = 1;
+}
+
+static void note_returned(void *arg, uint64_t block)
+{
+    struct kill_view *view = arg;
+    uint32_t number;
+    memcpy(&number, kini_message_data(view->arena, block), sizeof number);
+    if (number < view->world->ledger.count)
+        view->world->ledger.back[number] = 2;
 }
 
 /* What is delivered again comes first, then the others, both as they were put. */
@@ -265,12 +422,28 @@ static void check_order(struct kill_ledger *ledger, uint32_t number, uint32_t *l
                         uint32_t *last_back)
 {
     const bool back = ledger->back[number];
-    uint32_t *before = back ? last_back : last;
+    uint32_t *before = back ? &last_back[ledger->back[number] - 1] : last;
+    KILL_CHECK(ledger->back[number] != 2 || last_back[0] == KILL_NO_ITEM,
+               "item %u was returned, but comes after item %u", number, last_back[0]);
     KILL_CHECK(!back || *last == KILL_NO_ITEM, "item %u is delivered again, but after item %u",
                number, *last);
     KILL_CHECK(*before == KILL_NO_ITEM || number > *before || number >= ledger->first_put,
                "item %u comes out after item %u", number, *before);
     *before = number < ledger->first_put ? number : ledger->first_put - 1;
+    bool later = number >= ledger->first_put && number + 1 < ledger->count &&
+                 ledger->after[number + 1] && ledger->follows[number + 1];
+    KILL_CHECK(!later || (back && !ledger->back[number + 1]), "item %u comes out after item %u",
+               number, number + 1);
+}
+
+/* What is seen is what comes out. */
+static unsigned char peeked[KILL_BUFFER];
+
+static void check_peek(struct kill_view *view, int64_t size)
+{
+    int64_t bytes = kin_queue_peek(view->queue, peeked, sizeof peeked);
+    KILL_CHECK((bytes >= 0) == (size > 0) && (bytes >= 0 || bytes == -EAGAIN),
+               "a look at the first of %lld items says %lld", (long long)size, (long long)bytes);
 }
 
 static void drain(struct kill_world *world, struct kill_view *view)
@@ -278,14 +451,25 @@ static void drain(struct kill_world *world, struct kill_view *view)
     static unsigned char buffer[KILL_BUFFER];
     struct kill_ledger *ledger = &world->ledger;
     int64_t size = kin_queue_size(view->queue), got = 0, r;
-    uint32_t last = KILL_NO_ITEM, last_back = KILL_NO_ITEM;
+    memset(ledger->follows, 0, ledger->count);
+    for (uint32_t who = 0; who < KILL_ACTORS; who++)
+        for (uint32_t i = 1; world->scenario->puts[who] && i < world->scenario->many[who]; i++)
+            ledger->follows[world->scenario->puts[who] + i] = 1;
+    uint32_t last = KILL_NO_ITEM, last_back[2] = {KILL_NO_ITEM, KILL_NO_ITEM};
     memset(ledger->back, 0, ledger->count);
     each_published(view->arena, view->queue->shm, note_back, view);
+    each_returned(view->arena, view->queue->shm, note_returned, view);
+    KILL_CHECK(kin_queue_bytes(view->queue) == size * world->scenario->bytes,
+               "the queue says that it holds %lld items, and %lld bytes", (long long)size,
+               (long long)kin_queue_bytes(view->queue));
+    check_peek(view, size);
     while ((r = kin_queue_try_get(view->queue, buffer, sizeof buffer)) >= 0) {
         uint32_t number = kill_message_number(buffer, r, world->scenario->bytes);
         KILL_CHECK(number < ledger->count, "a damaged item comes out, %lld bytes", (long long)r);
         KILL_CHECK(ledger->after[number]++ == 0, "item %u comes out twice", number);
-        check_order(ledger, number, &last, &last_back);
+        KILL_CHECK(got > 0 || memcmp(peeked, buffer, (size_t)r) == 0,
+                   "another item than item %u was seen at the front", number);
+        check_order(ledger, number, &last, last_back);
         got++;
     }
     KILL_CHECK(r == -EAGAIN, "the queue cannot be emptied: %lld %s", (long long)r,
@@ -297,7 +481,7 @@ static void drain(struct kill_world *world, struct kill_view *view)
 static bool is_put(const struct kill_scenario *scenario, uint32_t number)
 {
     for (uint32_t who = 0; who < KILL_ACTORS; who++)
-        if (scenario->puts[who] == number && number != 0)
+        if (scenario->puts[who] != 0 && number - scenario->puts[who] < kill_many_of(scenario, who))
             return true;
     return false;
 }
@@ -313,10 +497,22 @@ static uint32_t hands_with(struct kill_world *world, uint32_t number)
             continue;
         if (actor->phase == KILL_DONE && actor->result < 0)
             continue;
-        hands += kill_message_number(actor->buffer, world->scenario->bytes,
-                                     world->scenario->bytes) == number;
+        for (uint32_t i = 0; i < kill_many_of(world->scenario, who); i++)
+            hands += kill_message_number(kill_message_of(world, who, i), world->scenario->bytes,
+                                         world->scenario->bytes) == number;
     }
     return hands;
+}
+
+/* Published, but the one before it is not yet: nobody can see it. */
+static void forget_unbegun(struct kill_world *world, uint32_t who)
+{
+    const uint32_t first = world->scenario->puts[who];
+    bool begun = true;
+    for (uint32_t i = 0; i < world->scenario->many[who]; i++) {
+        begun = begun && (world->ledger.before[first + i] || hands_with(world, first + i));
+        world->ledger.before[first + i] &= begun;
+    }
 }
 
 /* The item is in no cell: by right? */
@@ -327,9 +523,13 @@ static void check_absent(struct kill_world *world, uint32_t number)
     if (hands == 1)
         return;
     for (uint32_t who = 0; who < KILL_ACTORS; who++) {
-        if (world->scenario->puts[who] != number || number == 0)
+        uint32_t first = world->scenario->puts[who];
+        if (first == 0 || number - first >= kill_many_of(world->scenario, who))
             continue;
-        bool returned = world->done[who] && world->page->actors[who].result == 0;
+        int64_t result = world->page->actors[who].result;
+        bool returned =
+            world->done[who] &&
+            (world->scenario->many[who] ? result > (int64_t)(number - first) : result == 0);
         KILL_CHECK(!returned, "item %u is lost, although its put returned", number);
         return;
     }
@@ -343,13 +543,38 @@ static void check_results(struct kill_world *world)
         if (world->scenario->operate[who] == NULL || !world->done[who])
             continue;
         int64_t r = world->page->actors[who].result;
-        if (world->scenario->puts[who] != 0)
+        int64_t many = world->scenario->many[who];
+        if (many != 0)
+            KILL_CHECK((r > 0 && r <= many &&
+                        (r == many || (flags & (KILL_PARTIAL | KILL_MAY_BE_EMPTY)))) ||
+                           (r == -ETIMEDOUT && (flags & (KILL_PARTIAL | KILL_MAY_BE_EMPTY))),
+                       "a batch answered %lld", (long long)r);
+        else if (world->scenario->puts[who] != 0)
             KILL_CHECK(r == 0 || (r == -EAGAIN && (flags & KILL_PARTIAL)), "a put answered %lld",
                        (long long)r);
         else
             KILL_CHECK(r >= 0 || (r == -EAGAIN && (flags & KILL_MAY_BE_EMPTY)),
                        "a get answered %lld", (long long)r);
     }
+}
+
+/* What has been put of a batch is its beginning; exactly what its operation said, if it returned;
+ * and all or nothing of it, where one claim takes it. */
+static void check_batch(struct kill_world *world, uint32_t who)
+{
+    const uint32_t first = world->scenario->puts[who], many = world->scenario->many[who];
+    uint32_t put = 0;
+    for (uint32_t i = 0; i < many; i++) {
+        bool there = world->ledger.after[first + i] || hands_with(world, first + i);
+        KILL_CHECK(!there || put == i, "item %u of a batch is there, and item %u is not", i, put);
+        put += there;
+    }
+    int64_t result = world->page->actors[who].result;
+    if (world->done[who])
+        KILL_CHECK(put == (result > 0 ? (uint32_t)result : 0), "%u of a batch are there, not %lld",
+                   put, (long long)result);
+    if (world->scenario->flags & KILL_WHOLE)
+        KILL_CHECK(put == 0 || put == many, "%u of a batch of %u are there", put, many);
 }
 
 void kill_ledger_check(struct kill_world *world, struct kill_view *view)
@@ -360,6 +585,12 @@ void kill_ledger_check(struct kill_world *world, struct kill_view *view)
     for (uint32_t number = 0; number < ledger->count; number++) {
         if (number >= world->scenario->items && !is_put(world->scenario, number))
             continue;
+        if (kill_lives(view->arena, ledger->taken[number])) {
+            KILL_CHECK(ledger->after[number] == 0,
+                       "item %u was taken by slot %u, which lives, and comes out", number,
+                       ledger->taken[number]);
+            continue;
+        }
         KILL_CHECK(ledger->after[number] == ledger->before[number],
                    "item %u was %s the queue, and %s", number,
                    ledger->before[number] ? "in" : "not in",
@@ -367,6 +598,14 @@ void kill_ledger_check(struct kill_world *world, struct kill_view *view)
         if (!ledger->before[number])
             check_absent(world, number);
     }
+    for (uint32_t who = 0; who < KILL_ACTORS; who++)
+        if (world->scenario->puts[who] != 0 && world->scenario->many[who] != 0)
+            check_batch(world, who);
+}
+
+static uint32_t nth_out(struct kini_queue_shm *queue, uint32_t i, uint32_t n)
+{
+    return queue->kind == KIN_LIFO ? n - 1 - i : i;
 }
 
 /* Fresh items go through: as many as it takes to come round in a small ring. */
@@ -376,11 +615,15 @@ void kill_fresh_items(struct kill_view *view)
     const uint32_t bytes = view->world->scenario->bytes;
     uint32_t most = view->queue->shm->max_items ? (uint32_t)view->queue->shm->max_items : 5;
     uint32_t first = view->world->ledger.count, n = most < 5 ? most : 5;
+    if (view->queue->shm->store_off != 0 && view->queue->shm->putters.nwait != 0)
+        return; /* they go first */
     for (uint32_t i = 0; i < n; i++)
         kill_put_number(view->queue, bytes, first + i);
     for (uint32_t i = 0; i < n; i++) {
         int64_t r = kin_queue_try_get(view->queue, buffer, sizeof buffer);
-        KILL_CHECK(kill_message_number(buffer, r, bytes) == first + i,
+        KILL_CHECK(kill_message_number(buffer, r, bytes) == first + nth_out(view->queue->shm, i, n),
                    "of fresh items number %u does not come out: %lld", i, (long long)r);
+        if (view->world->scenario->joinable)
+            KILL_CHECK(kin_queue_task_done(view->queue) == 0, "a fresh item cannot be done");
     }
 }

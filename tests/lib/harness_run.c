@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #define FIRST_PUT  1000u
+#define PUTS_MOST  64u /* numbers that actors may put */
 #define REAL_KILLS 12u
 
 /* --- worlds ----------------------------------------------------------------------------------- */
@@ -28,14 +29,18 @@ static void rotate(struct kill_world *world, uint32_t times)
 static void open_queue(struct kill_world *world)
 {
     const struct kill_scenario *s = world->scenario;
-    struct kin_queue_opts opts = {.max_items = s->max_items, .inline_bytes = s->inline_bytes};
+    struct kin_queue_opts opts = {.max_items = s->max_items,
+                                  .inline_bytes = s->inline_bytes,
+                                  .kind = s->kind,
+                                  .joinable = s->joinable,
+                                  .max_bytes = s->max_bytes};
     if (kin_queue_create(world->live, &opts, &world->queue) < 0)
         kill_broken("no queue: %s", kin_error_text());
     rotate(world, s->rotate);
     for (uint32_t i = 0; i < s->items; i++)
         kill_put_number(world->queue, s->bytes, i);
     world->ledger.first_put = FIRST_PUT;
-    world->ledger.count = FIRST_PUT + KILL_ACTORS;
+    world->ledger.count = FIRST_PUT + PUTS_MOST;
 }
 
 /* What an earlier user leaves in memory must not be taken for anything: here, for the headers of
@@ -67,12 +72,14 @@ void kill_world_open(struct kill_world *world, const struct kill_scenario *scena
     if (world->page == MAP_FAILED)
         kill_broken("no memory for the page");
     for (uint32_t who = 0; who < KILL_ACTORS; who++)
-        memset(world->page->actors[who].buffer, 0xff, 16);
+        kill_hand_clear(world, who);
     kill_image_open(&world->last, false);
     struct kin_arena_opts opts = {.reserve_bytes = KILL_RESERVE, .name = "live"};
     if (kin_arena_create(&opts, &world->live) < 0)
         kill_broken("no arena: %s", kin_error_text());
     world->live_self = kini_enter(world->live);
+    if (world->scenario->flags & KILL_NO_QUEUE)
+        kill_sync_calm(world);
     soil(world->live);
     /* counts the processors, once for all victims */
     kini_wait_spin(world->live_self, not_yet, NULL, false);

@@ -161,7 +161,9 @@ static _Noreturn void run_operation(struct kill_world *world, uint32_t who)
 {
     struct kill_actor *me = &world->page->actors[who];
     if (world->scenario->puts[who] != 0)
-        kill_message_make(me->buffer, world->scenario->bytes, world->scenario->puts[who]);
+        for (uint32_t i = 0; i < kill_many_of(world->scenario, who); i++)
+            kill_message_make(kill_message_of(world, who, i), world->scenario->bytes,
+                              world->scenario->puts[who] + i);
     stop_self();
     me->phase = KILL_RUNNING;
     int64_t result = world->scenario->operate[who](world, who);

@@ -63,6 +63,8 @@ void kill_check_waitq(struct kill_view *view, struct kini_waitq_shm *queue, cons
 
 /* --- calm ------------------------------------------------------------------------------------- */
 
+/* No actor takes the watcher's role, which it would hand on, and so wake others for nothing. */
+#define NO_THREAD   0xffffull
 #define FAR_AWAY_MS 0xfffffffffffull
 #define FUTURE_NS   (INT64_MAX / 2)
 
@@ -73,8 +75,7 @@ void kill_sync_calm(struct kill_world *world)
     const uint32_t patience = world->scenario->patience;
     if (now_ms - super->looked_ms > 40)
         super->looked_ms = now_ms;
-    if (super->watcher == 0)
-        super->watcher = (uint64_t)world->live_self->index << 48 | FAR_AWAY_MS;
+    super->watcher = NO_THREAD << 48 | FAR_AWAY_MS;
     for (uint32_t i = 1; i < super->threads_high && patience != KILL_AS_IT_IS; i++) {
         kini_a64 *since = &world->live->threads[i].wait_since_ns;
         if (*since != 0)

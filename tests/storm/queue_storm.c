@@ -20,6 +20,8 @@
 #define PROCESSES   (PRODUCERS + CONSUMERS + REAPERS)
 #define MOST_BYTES  30000
 #define STOP_NUMBER UINT64_MAX
+#define BATCH_MOST  12
+#define BATCH_BYTES 256 /* the most that a message of a batch is long */
 
 struct form {
     const char *name;
@@ -39,6 +41,10 @@ static const struct form *form;
 struct hand {
     kini_a64 item; /* the first word of the message */
     unsigned char rest[MOST_BYTES];
+    /* of a batch: where the messages lie, noted before they leave the queue, but for the last one
+     * if it came by itself. Zeroed before. */
+    struct kin_item items[BATCH_MOST];
+    _Alignas(16) unsigned char batch[BATCH_MOST * BATCH_BYTES];
 };
 
 static struct shared {
@@ -52,11 +58,36 @@ static uint64_t incarnation;
 
 /* --- the processes ---------------------------------------------------------------------------- */
 
+static void produce_batch(struct kt_random *random)
+{
+    static unsigned char messages[BATCH_MOST][BATCH_BYTES];
+    struct kin_item items[BATCH_MOST];
+    uint64_t numbers[BATCH_MOST];
+    const uint64_t most = form->most < BATCH_BYTES ? form->most : BATCH_BYTES;
+    uint32_t n = 1 + (uint32_t)kt_random_below(random, BATCH_MOST), i;
+    for (i = 0; i < n && (numbers[i] = ledger_begin(ledger)) != 0; i++) {
+        uint64_t bytes = form->least + kt_random_size(random, most - form->least);
+        memcpy(messages[i], &numbers[i], 8);
+        kt_fill(messages[i] + 8, bytes - 8, numbers[i]);
+        items[i] = (struct kin_item){messages[i], bytes};
+    }
+    for (uint32_t done = 0; done < i;) {
+        bool hasty = kt_random_below(random, 4) == 0;
+        int64_t r = kin_queue_put_many(queue, items + done, i - done,
+                                       hasty ? kin_after_us(300) : KIN_NEVER);
+        KT_CHECK(r > 0 || (r == -ETIMEDOUT && hasty));
+        for (; r > 0; r--)
+            ledger_put_returned(ledger, numbers[done++]);
+    }
+}
+
 static void produce(uint64_t me)
 {
     struct kt_random random = kt_random_of("produce", me);
     unsigned char message[MOST_BYTES];
     while (kini_load(&shared->stop) == 0) {
+        if (kt_random_below(&random, 6) == 0)
+            produce_batch(&random);
         uint64_t item = ledger_begin(ledger);
         if (item == 0)
             return;
@@ -83,6 +114,32 @@ static void produce(uint64_t me)
     }
 }
 
+/* True at the end. */
+static bool consume_batch(struct kt_random *random, struct hand *hand)
+{
+    uint32_t most = 1 + (uint32_t)kt_random_below(random, BATCH_MOST);
+    memset(hand->batch, 0, sizeof hand->batch);
+    int64_t r = kin_queue_get_many(queue, hand->items, most, hand->batch, sizeof hand->batch,
+                                   kin_after_us(300));
+    KT_CHECK(r > 0 || r == -ETIMEDOUT || r == -EMSGSIZE);
+    uint64_t ends = 0;
+    for (int64_t i = 0; i < r; i++) {
+        uint64_t item;
+        memcpy(&item, hand->items[i].data, 8);
+        if (item == STOP_NUMBER) {
+            ends++;
+        } else {
+            KT_CHECK(ledger_delivered(ledger, item));
+            KT_CHECK(kt_filled((unsigned char *)hand->items[i].data + 8, hand->items[i].bytes - 8,
+                               item));
+        }
+        *(volatile size_t *)&hand->items[i].bytes = 0;
+    }
+    for (uint64_t end = STOP_NUMBER; ends > 1; ends--) /* those of others */
+        KT_CHECK(kin_queue_put(queue, &end, sizeof end, KIN_NEVER) == 0);
+    return ends > 0;
+}
+
 static void consume(uint64_t me, struct hand *hand)
 {
     struct kt_random random = kt_random_of("consume", me);
@@ -90,6 +147,11 @@ static void consume(uint64_t me, struct hand *hand)
         kini_store_sc(&hand->item, 0);
         int64_t r;
         uint64_t way = kt_random_below(&random, 8);
+        if (way == 3) {
+            if (consume_batch(&random, hand))
+                return;
+            continue;
+        }
         if (way == 0)
             r = kin_queue_try_get(queue, hand, sizeof *hand);
         else if (way == 1)
@@ -142,6 +204,31 @@ static pid_t pids[PROCESSES];
 static bool stopped[PROCESSES];
 static uint64_t kills;
 
+static void was_in_hand(const unsigned char *message)
+{
+    uint64_t item;
+    memcpy(&item, message, sizeof item);
+    if (item != 0 && item != STOP_NUMBER)
+        ledger_was_in_hand(ledger, item);
+}
+
+/* The messages of a batch, and what may lie behind the last that was noted. */
+static void batch_was_in_hand(struct hand *hand)
+{
+    size_t end = 0;
+    for (uint32_t i = 0; i < BATCH_MOST; i++) {
+        if (hand->items[i].bytes == 0)
+            continue;
+        unsigned char *data = hand->items[i].data;
+        was_in_hand(data);
+        end = (size_t)(data - hand->batch) + hand->items[i].bytes;
+        hand->items[i].bytes = 0;
+    }
+    end = (end + 15) / 16 * 16;
+    if (end + 8 <= sizeof hand->batch)
+        was_in_hand(hand->batch + end);
+}
+
 /* Collect a victim: what its hand held may be lost with it. */
 static void collect(int place)
 {
@@ -151,6 +238,7 @@ static void collect(int place)
         uint64_t item = kini_load_sc(&shared->hands[place - PRODUCERS].item);
         if (item != 0)
             ledger_was_in_hand(ledger, item);
+        batch_was_in_hand(&shared->hands[place - PRODUCERS]);
     }
     pids[place] = 0;
     stopped[place] = false;

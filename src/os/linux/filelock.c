@@ -20,29 +20,37 @@ int kini_os_reopen(int fd)
     return result < 0 ? -errno : result;
 }
 
-static int lock_call(int fd, int command, short type, uint64_t byte, struct flock *lock)
+static int lock_call(int fd, int command, short type, uint64_t byte, uint64_t count,
+                     struct flock *lock)
 {
-    *lock = (struct flock){
-        .l_type = type, .l_whence = SEEK_SET, .l_start = (off_t)(BYTE_BASE + byte), .l_len = 1};
+    *lock = (struct flock){.l_type = type,
+                           .l_whence = SEEK_SET,
+                           .l_start = (off_t)(BYTE_BASE + byte),
+                           .l_len = (off_t)count};
     return fcntl(fd, command, lock) < 0 ? -errno : 0;
 }
 
 int kini_os_byte_lock(int fd, uint64_t byte)
 {
     struct flock lock;
-    int result = lock_call(fd, F_OFD_SETLK, F_WRLCK, byte, &lock);
+    int result = lock_call(fd, F_OFD_SETLK, F_WRLCK, byte, 1, &lock);
     return result == -EACCES ? -EAGAIN : result;
 }
 
 int kini_os_byte_unlock(int fd, uint64_t byte)
 {
     struct flock lock;
-    return lock_call(fd, F_OFD_SETLK, F_UNLCK, byte, &lock);
+    return lock_call(fd, F_OFD_SETLK, F_UNLCK, byte, 1, &lock);
+}
+
+int kini_os_bytes_locked(int fd, uint64_t byte, uint64_t count)
+{
+    struct flock lock;
+    int result = lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, count, &lock);
+    return result < 0 ? result : lock.l_type != F_UNLCK;
 }
 
 int kini_os_byte_locked(int fd, uint64_t byte)
 {
-    struct flock lock;
-    int result = lock_call(fd, F_OFD_GETLK, F_WRLCK, byte, &lock);
-    return result < 0 ? result : lock.l_type != F_UNLCK;
+    return kini_os_bytes_locked(fd, byte, 1);
 }

@@ -77,7 +77,19 @@ void kini_os_memory_unmap(void *base, uint64_t bytes)
 
 /* RLIMIT_FSIZE holds for memory files too, and the kernel sends SIGXFSZ, which kills by default:
  * block it around the call and take it back if it came. */
-static int allocate_without_signal(int fd, uint64_t offset, uint64_t bytes)
+typedef int (*size_call_fn)(int fd, off_t offset, off_t bytes);
+
+static int fallocate_call(int fd, off_t offset, off_t bytes)
+{
+    return fallocate(fd, 0, offset, bytes);
+}
+
+static int ftruncate_call(int fd, off_t offset, off_t bytes)
+{
+    return ftruncate(fd, offset + bytes);
+}
+
+static int without_signal(size_call_fn call, int fd, uint64_t offset, uint64_t bytes)
 {
     sigset_t only, before, pending;
     sigemptyset(&only);
@@ -86,7 +98,7 @@ static int allocate_without_signal(int fd, uint64_t offset, uint64_t bytes)
     pthread_sigmask(SIG_BLOCK, &only, &before);
     int result;
     do {
-        result = fallocate(fd, 0, (off_t)offset, (off_t)bytes) < 0 ? -errno : 0;
+        result = call(fd, (off_t)offset, (off_t)bytes) < 0 ? -errno : 0;
     } while (result == -EINTR);
     if (result == -EFBIG && !sigismember(&pending, SIGXFSZ)) {
         const struct timespec none = {0, 0};
@@ -98,7 +110,7 @@ static int allocate_without_signal(int fd, uint64_t offset, uint64_t bytes)
 
 int kini_os_memory_commit(int fd, uint64_t offset, uint64_t bytes)
 {
-    int result = allocate_without_signal(fd, offset, bytes);
+    int result = without_signal(fallocate_call, fd, offset, bytes);
     if (result == 0)
         return 0;
     const char *limit = result == -EFBIG    ? "file size limit (RLIMIT_FSIZE)"
@@ -116,6 +128,80 @@ int kini_os_memory_release(void *at, uint64_t bytes)
     int saved = errno;
     int r = madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
     errno = saved;
+    return r;
+}
+
+/* --- files that others made ----------------------------------------------------------------- */
+
+int kini_os_memory_length(int fd, uint64_t *ret_bytes)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    *ret_bytes = (uint64_t)st.st_size;
+    return 0;
+}
+
+int kini_os_memory_extend(int fd, uint64_t bytes)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if ((uint64_t)st.st_size >= bytes)
+        return 0;
+    return without_signal(ftruncate_call, fd, 0, bytes);
+}
+
+int kini_os_memory_check(int fd)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    if (st.st_uid != geteuid())
+        return kini_fail(-EACCES, "the arena belongs to user %u", (unsigned)st.st_uid);
+    int seals = fcntl(fd, F_GET_SEALS);
+    const int bad = F_SEAL_WRITE | F_SEAL_GROW;
+    if (seals < 0 || !S_ISREG(st.st_mode) || !(seals & F_SEAL_SHRINK) || (seals & bad))
+        return kini_fail(-EPROTO, "not the memory of an arena: it is not sealed like one");
+    return 0;
+}
+
+int kini_os_memory_open_path(const char *path, bool create)
+{
+    const int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW;
+    struct stat st;
+    for (int tries = 0; tries < 100; tries++) {
+        int fd = open(path, flags);
+        if (fd < 0 && errno == ENOENT && create) {
+            fd = open(path, flags | O_CREAT | O_EXCL, 0600);
+            if (fd < 0 && errno == EEXIST)
+                continue; /* somebody else made it just now */
+        }
+        if (fd < 0)
+            return -errno;
+        if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+            return fd;
+        close(fd);
+        return -EINVAL;
+    }
+    return -EAGAIN;
+}
+
+int kini_os_memory_mark(int fd, uint64_t *ret_mark)
+{
+    ssize_t n = pread(fd, ret_mark, sizeof *ret_mark, 0);
+    return n < 0 ? -errno : (int)n;
+}
+
+/* A unit beyond the mark is filled and emptied, to see whether that can be done. */
+int kini_os_memory_begin(int fd, uint64_t mark)
+{
+    const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    if (ftruncate(fd, 0) < 0 || pwrite(fd, &mark, sizeof mark, 0) < (ssize_t)sizeof mark)
+        return -errno;
+    int r = without_signal(fallocate_call, fd, 65536, 65536);
+    if (r == 0 && fallocate(fd, punch, 65536, 65536) < 0)
+        r = -errno;
     return r;
 }
 

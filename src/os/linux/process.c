@@ -75,6 +75,12 @@ void kini_os_close(int fd)
         close(fd);
 }
 
+void kini_os_close_on_exec(int fd, bool close)
+{
+    if (fd >= 0)
+        fcntl(fd, F_SETFD, close ? FD_CLOEXEC : 0);
+}
+
 uint32_t kini_os_cpu(void)
 {
     int cpu = sched_getcpu();

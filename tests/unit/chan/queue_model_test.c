@@ -62,6 +62,59 @@ static void get(struct kt_random *random, uint64_t way)
         KT_CHECK(model.count == 0 && r == when_empty(way == 0 ? -EAGAIN : -ETIMEDOUT));
 }
 
+/* Batches, also larger than one claim. */
+#define BATCH_MOST 300
+
+static void put_many(struct kt_random *random)
+{
+    static unsigned char messages[BATCH_MOST][200];
+    static struct kin_item items[BATCH_MOST];
+    static uint64_t keys[BATCH_MOST];
+    uint32_t n =
+        1 + (uint32_t)kt_random_below(random, kt_random_below(random, 4) ? 20 : BATCH_MOST);
+    if (model.count + n > MODEL_MOST)
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        keys[i] = kt_random_next(random);
+        items[i] = (struct kin_item){messages[i], kt_random_below(random, sizeof messages[i] + 1)};
+        kt_fill(messages[i], items[i].bytes, keys[i]);
+    }
+    uint64_t room = model.max_items ? model.max_items - model.count : n;
+    int64_t expected = (int64_t)(n < room ? n : room);
+    expected = model.shut ? -ESHUTDOWN : expected == 0 ? -ETIMEDOUT : expected;
+    int64_t r = kin_queue_put_many(queue, items, n, KIN_NOW);
+    KT_CHECK(r == expected);
+    for (int64_t i = 0; i < r; i++) {
+        uint64_t at = (model.first + model.count++) % MODEL_MOST;
+        model.bytes[at] = items[i].bytes;
+        model.keys[at] = keys[i];
+    }
+}
+
+static void get_many(struct kt_random *random)
+{
+    static _Alignas(16) unsigned char room[200000];
+    static struct kin_item items[BATCH_MOST];
+    uint32_t n = 1 + (uint32_t)kt_random_below(random, BATCH_MOST);
+    uint64_t capacity = kt_random_below(random, sizeof room + 1), used = 0, fit = 0;
+    for (; fit < n && fit < model.count; fit++) {
+        uint64_t from = (used + 15) / 16 * 16;
+        uint64_t bytes = model.bytes[(model.first + fit) % MODEL_MOST];
+        if (from > capacity || bytes > capacity - from)
+            break;
+        used = from + bytes;
+    }
+    int64_t r = kin_queue_get_many(queue, items, n, room, capacity, KIN_NOW);
+    if (model.count == 0)
+        KT_CHECK(r == when_empty(-ETIMEDOUT));
+    else
+        KT_CHECK(r == (fit > 0 ? (int64_t)fit : -EMSGSIZE));
+    for (int64_t i = 0; i < r; i++) {
+        KT_CHECK((uintptr_t)items[i].data % 16 == 0);
+        took(items[i].data, (int64_t)items[i].bytes);
+    }
+}
+
 static void get_alloc(void)
 {
     void *message = NULL;
@@ -106,7 +159,11 @@ static void run(struct kin_arena *arena, struct kt_random *random, int steps)
             model.count = model.dropped ? 0 : model.count;
         }
         uint64_t what = kt_random_below(random, 100);
-        if (what < favour)
+        if (what < 2)
+            put_many(random);
+        else if (what > 97)
+            get_many(random);
+        else if (what < favour)
             put(random, what % 2);
         else if (what < 90)
             get(random, what % 2);

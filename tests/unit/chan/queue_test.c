@@ -112,7 +112,10 @@ START_TEST(large_messages)
     static const uint64_t sizes[] = {65535, 65536, 65537, 1 * MIB, 10 * MIB + 1, 100 * MIB};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         round_trip(sizes[i]);
-    ck_assert_uint_le(kt_stat(arena).committed_bytes, 45 * MIB);
+    /* The last one is kept for the next, until somebody is idle. */
+    char none[8];
+    while (kt_stat(arena).committed_bytes > 45 * MIB)
+        KT_IS(kin_queue_get(queue, none, sizeof none, kin_after_ms(100)), -ETIMEDOUT);
     close_queue();
 }
 END_TEST

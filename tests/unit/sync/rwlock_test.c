@@ -93,7 +93,7 @@ END_TEST
 
 START_TEST(many_of_them)
 {
-    enum { MOST = 48 };
+    enum { MOST = 64 };
     struct kin_rwlock *many[MOST + 1];
     begin();
     for (int i = 0; i <= MOST; i++) {

@@ -106,7 +106,7 @@ START_TEST(bad_input)
     KT_IS(kin_wait_any(arena, many, KIN_WAIT_ANY_MAX + 1, KIN_NOW), -EINVAL);
     KT_IS(kin_wait_any(arena, many, UINT32_MAX, KIN_NOW), -EINVAL);
     KT_IS(kin_wait_any(arena, many, KIN_WAIT_ANY_MAX, KIN_NOW), -ETIMEDOUT);
-    static const uint32_t no_kinds[] = {0, KIN_WAIT_FD + 1, 1000, UINT32_MAX};
+    static const uint32_t no_kinds[] = {0, KIN_WAIT_SEND + 1, 1000, UINT32_MAX};
     for (int i = 0; i < 4; i++) {
         many[1] = (struct kin_wait){no_kinds[i], -1, event};
         KT_IS(kin_wait_any(arena, many, 3, KIN_NOW), -EINVAL);

@@ -2,9 +2,11 @@
  * Lost wake-ups of all the objects. As in wait_test.c the slices are taken away: every sleep lasts
  * until somebody wakes it, and a lost wake-up is a hang.
  *
- * Linked with --wrap=kini_os_futex_wait, for the fences, which a sandbox may refuse, and for
- * the release with a barrier, to see it called; nobody dies in here, and nothing has a deadline. */
+ * Linked with --wrap=kini_os_futex_wait, kini_watch_leave, for the fences, which a sandbox may
+ * refuse, and for the release with a barrier, to see it called; nobody dies in here, and nothing
+ * has a deadline. */
 #include "sync/lock_word.h"
+#include "sync/watch.h"
 #include "sync_fixture.h"
 
 int __real_kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline);
@@ -17,6 +19,13 @@ int __wrap_kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline de
     (void)deadline;
     sleeps++;
     return __real_kini_os_futex_wait(word, expected, KIN_NEVER);
+}
+
+/* Nobody is woken to look after the dead. */
+void __wrap_kini_watch_leave(struct kini_self *self);
+void __wrap_kini_watch_leave(struct kini_self *self)
+{
+    (void)self;
 }
 
 int __real_kini_os_fence(void);

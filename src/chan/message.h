@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ * Messages in blocks: what was taken and not released comes back to its queue. Layout and crash
+ * states: queue_layout.h. */
+#ifndef KINI_MESSAGE_H
+#define KINI_MESSAGE_H
+
+#include "arena/block.h"
+#include "chan/queue_layout.h"
+
+struct kini_taker;
+
+static inline struct kini_message_shm *kini_message_of(const struct kin_arena *arena,
+                                                       uint64_t block)
+{
+    return kini_at(arena, block);
+}
+
+static inline void *kini_message_data(const struct kin_arena *arena, uint64_t block)
+{
+    return kini_message_of(arena, block) + 1;
+}
+
+/* Whether a message can lie at that offset, which may be anything: in a block that has room for it.
+ */
+bool kini_message_is_whole(const struct kin_arena *arena, uint64_t block);
+
+/* A block for a message of up to bytes bytes, PRIVATE to us. -EMSGSIZE: more than there can be. */
+int kini_message_block(struct kini_self *self, uint64_t bytes, uint64_t *ret_block);
+
+/* The block, ours until now or the queue's, is a message that we have taken. Before it leaves its
+ * queue. */
+void kini_message_take(struct kini_self *self, uint64_t block, uint32_t tag);
+/* Copy a message that we have taken out and free it, or let the taker keep it. Returns its length.
+ */
+int64_t kini_message_deliver(struct kini_self *self, uint64_t block, struct kini_taker *taker);
+/* The taker has the block instead of the one that it brought. */
+void kini_message_keep(struct kini_self *self, uint64_t block, struct kini_taker *taker);
+
+/* --- returned.c ----------------------------------------------------------------------------- */
+
+void kini_returned_init(struct kini_queue_shm *queue, uint64_t queue_off);
+/* Put a block into the list, by its priority and order, if its header still says word: TAKEN by who
+ * cannot act any more. */
+void kini_returned_insert(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block,
+                          uint64_t word);
+/* Whether the block is in the list, for those who alone may change it. */
+bool kini_returned_has(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block);
+/* Take the first: *ret_block is TAKEN by us. 0, -EAGAIN: there is none, -EMSGSIZE: it is longer
+ * than the taker can have. */
+int kini_returned_remove(struct kini_self *self, struct kini_queue_shm *queue,
+                         const struct kini_taker *taker, uint64_t *ret_block);
+/* Copy at most capacity bytes of the first and return its length, or -EAGAIN. */
+int64_t kini_returned_peek(struct kini_self *self, struct kini_queue_shm *queue, void *buffer,
+                           uint64_t capacity);
+void kini_returned_repair(struct kini_self *self, struct kini_ilock_shm *lock);
+void kini_queue_give_back(struct kini_self *self, uint64_t offset, uint64_t block, uint64_t word);
+bool kini_returned_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue);
+uint64_t kini_returned_bytes(struct kini_self *self, struct kini_queue_shm *queue);
+/* Nobody holds the queue any more. */
+void kini_returned_free(struct kini_self *self, struct kini_queue_shm *queue);
+
+#endif

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ * An end of a pipe as one process sees it. */
+#ifndef KINI_PIPE_H
+#define KINI_PIPE_H
+
+#include <kin/pipe.h>
+
+#include "chan/pipe_layout.h"
+#include "chan/ring.h"
+
+struct kin_pipe {
+    struct kini_handle handle; /* handle.shm: struct kini_pipe_end_shm */
+    struct kini_pipe_shm *pipe;
+    struct kini_pipe_direction_shm *in, *out; /* NULL: one-way, the other way */
+    struct kin_queue in_ring, out_ring;       /* only for the functions of the ring */
+    kini_a64 received_seen; /* private: some earlier value, to leave the line of out alone */
+    int sock;               /* for descriptors; -1: none */
+};
+
+/* The calling thread, or NULL. */
+static inline struct kini_self *kini_pipe_enter(struct kin_pipe *end, int *ret_error)
+{
+    return kini_handle_enter(&end->handle, KINI_OBJECT_PIPE_END, ret_error);
+}
+
+static inline struct kini_pipe_shm *kini_pipe_of(struct kini_pipe_end_shm *end)
+{
+    return (void *)((char *)end + end->pipe_delta);
+}
+
+/* --- pipe_message.c: also for descriptors --------------------------------------------------- */
+
+/* 0, -EAGAIN when there is no room, -EPIPE, -ESTALE. */
+int kini_pipe_may_send(struct kini_self *self, struct kin_pipe *end, uint64_t bytes);
+/* After kini_pipe_may_send; the same errors. bytes count against the capacity. */
+int64_t kini_pipe_put(struct kini_self *self, struct kin_pipe *end,
+                      const struct kini_message *message, uint64_t bytes);
+/* As kini_ring_get, and whoever waits for room is woken. */
+int64_t kini_pipe_get(struct kini_self *self, struct kin_pipe *end, struct kini_taker *taker,
+                      bool counts);
+/* Length of the next message, with KINI_PIPE_FD if it is a descriptor; -EAGAIN. */
+int64_t kini_pipe_peek(struct kini_self *self, struct kin_pipe *end);
+/* Attempt until it answers, waiting for room or for a message. A deadline of KIN_NOW tries once. */
+int64_t kini_pipe_wait_out(struct kini_self *self, struct kin_pipe *end, kin_deadline deadline,
+                           kini_attempt_fn attempt, void *arg);
+int64_t kini_pipe_wait_in(struct kini_self *self, struct kin_pipe *end, kin_deadline deadline,
+                          kini_attempt_fn attempt, void *arg);
+int kini_pipe_only_sends(void);
+int kini_pipe_only_receives(void);
+
+/* --- for src/types.c -------------------------------------------------------------------------- */
+
+void kini_pipe_object_destroy(struct kini_self *self, uint64_t offset);
+void kini_pipe_end_destroy(struct kini_self *self, uint64_t offset);
+struct kini_waitq_shm *kini_pipe_waitq(void *shm, uint32_t kind);
+int kini_pipe_ready(struct kini_self *self, void *shm, uint32_t kind);
+
+#endif

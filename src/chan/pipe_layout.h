@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ * What another process can see of a pipe: three objects.
+ *
+ *   end a  {pipe, 0} --keeps--+
+ *                             +--> pipe {constants | direction 0: what a receives
+ *   end b  {pipe, 1} --keeps--+                    | direction 1: what b receives}
+ *
+ *   direction  sent | received | locks of descriptors | a ring (queue_layout.h) of one segment
+ *
+ * Processes hold ends. An end that nobody holds any more is destroyed, by whoever let go last or by
+ * the reaper, and that is how it is closed: what it sends into is shut down, so that the other end
+ * gets what is there and then the end of file; what it received is shut down at once, so that the
+ * other end's sends fail. Both are kini_ring_shut, which may be done again. The pipe is held by
+ * nobody, but kept by its ends (arena/object.c): it is there until both are gone, and while one
+ * of them is being destroyed.
+ *
+ * Room: a direction is full when its ring is, or when sent - received, plus the new message, is
+ * more than the capacity. The two counters are raised after the fact, so they may be wrong by what
+ * is in somebody's hands, and stay wrong by what was in the hands of the dead. They are believed
+ * only while the ring is not empty: into an empty one everything may be sent. Whoever finds it
+ * empty makes sent equal to received (settle), so a mistake lasts until then, and a new one is at
+ * most what is in somebody's hands at that moment.
+ *
+ * Descriptors travel through a socket, each with a number; a cell in the ring, whose length is
+ * KINI_PIPE_FD | number, holds its place among the messages. Senders of descriptors exclude one
+ * another (fd_send), so both orders are the same; receivers (fd_recv), so that nobody takes from
+ * the socket what belongs to another's cell.
+ *
+ * Crash states. create: (1) memory PRIVATE, swept; (2) pipe LIVE, held by the creator, which dies:
+ * its reaper drops it; an end that does not keep it yet leaves it alone. (3) both ends keep it,
+ * the creator still holds it: dropped with the creator's ends.
+ * close: (4) the last hold of an end dropped, or the end half destroyed: the reaper destroys it
+ * (again). (5) both ends gone, the pipe not: object.c, state 6.
+ * send: (6) those of the ring. (7) put, sent not raised: the direction may hold that much more than
+ * its capacity, until it is empty.
+ * receive: (8) those of the ring. (9) taken, received not raised: senders find that much less room,
+ * until it is empty; then there is all of it, so nobody waits for ever. (10) received raised,
+ * nobody woken: a sender looks again at the end of its slice.
+ * descriptors: (11) number raised, nothing sent: numbers have gaps. (12) in the socket, no cell: a
+ * smaller number than that of the next cell; dropped by the next receiver. (13) the cell taken,
+ * still in the socket: the same. (14) taken from the socket as one of those, because the cell that
+ * it belongs to was in a dead receiver's hands and comes back later: that cell is skipped.
+ * (15) a holder of fd_send or fd_recv dies: released; what they guard is whole at every step.
+ */
+#ifndef KINI_PIPE_LAYOUT_H
+#define KINI_PIPE_LAYOUT_H
+
+#include "chan/queue_layout.h"
+
+#define KINI_PIPE_FD                                                                               \
+    (1ull << 60) /* in the length of a cell: a descriptor; the rest is its number */
+#define KINI_PIPE_FD_NUMBER (KINI_PIPE_FD - 1)
+
+/* In a block of any alignment: what is to lie apart is 128 bytes apart. */
+struct kini_pipe_direction_shm {
+    uint64_t reserved0[8];
+    kini_a64 sent; /* bytes. W: senders; whoever finds the ring empty, by CAS */
+    uint64_t reserved1[15];
+    kini_a64 received; /* bytes. W: receivers */
+    uint64_t reserved2[7];
+    struct kini_ilock_shm fd_send, fd_recv;
+    kini_a64 fd_number; /* of the last descriptor. W: holder of fd_send */
+    uint64_t reserved3[7];
+    struct kini_queue_shm ring;
+};
+
+struct kini_pipe_shm {
+    uint64_t capacity_bytes; /* const after create, like the next */
+    uint32_t flags;          /* enum kin_pipe_flag */
+    uint32_t reserved;
+    /* [i]: what end i receives. One-way: [1] has no segment, and nobody uses it */
+    struct kini_pipe_direction_shm directions[2];
+};
+
+struct kini_pipe_end_shm { /* const after create */
+    int64_t pipe_delta;    /* from here to the pipe */
+    uint32_t number;       /* 0: a, 1: b */
+    uint32_t pipe_tag;
+    uint32_t tag; /* 0: does not keep the pipe yet */
+    uint32_t reserved[3];
+};
+_Static_assert(sizeof(struct kini_pipe_end_shm) == 32, "an end");
+
+#endif
