@@ -55,6 +55,16 @@ KIN_API void kin_barrier_destroy(struct kin_barrier *barrier);
  * ran; the others get -EPIPE). Safety: any thread | any process. */
 KIN_API KIN_NODISCARD int kin_barrier_wait(struct kin_barrier *barrier, kin_deadline deadline);
 
+/* The two halves of wait, for callers that have something else to do in between. Arrive returns the
+ * arrival index and, in ret_generation, what to wait for; the last to arrive runs the action and
+ * need not wait. It blocks only while the action of those before runs; -ETIMEDOUT: not arrived. */
+KIN_API KIN_NODISCARD int kin_barrier_arrive(struct kin_barrier *barrier, kin_deadline deadline,
+                                             uint32_t *ret_generation);
+/* Wait until the generation is full: 0. Errors: -ETIMEDOUT (which breaks nothing: wait again, or
+ * abort), -EPIPE, -ESTALE. Safety: any thread | the process that arrived. */
+KIN_API KIN_NODISCARD int kin_barrier_await(struct kin_barrier *barrier, uint32_t generation,
+                                            kin_deadline deadline);
+
 /* Make it empty and whole again. Who waits gets -EPIPE. */
 KIN_API int kin_barrier_reset(struct kin_barrier *barrier);
 /* Break it. Who waits gets -EPIPE. */

@@ -243,18 +243,24 @@ static int complete(struct kini_self *self, struct kin_barrier *barrier, uint32_
     return broken_error(); /* reset, aborted or left by a dead member meanwhile */
 }
 
-static int64_t wait_in_turn(struct kini_self *self, struct barrier_wait *wait,
-                            kin_deadline deadline)
+static int64_t arrive_in_turn(struct kini_self *self, struct barrier_wait *wait,
+                              kin_deadline deadline)
 {
     struct kin_barrier *barrier = wait->barrier;
     struct kini_barrier_shm *shm = barrier->handle.shm;
     int64_t index = attempt_arrive(self, wait);
     if (index == -EAGAIN)
         index = kini_wait_for(self, &shm->waiters, deadline, attempt_arrive, wait);
-    if (index < 0)
+    return index == (int64_t)shm->parties - 1 ? complete(self, barrier, wait->generation) : index;
+}
+
+static int64_t wait_in_turn(struct kini_self *self, struct barrier_wait *wait,
+                            kin_deadline deadline)
+{
+    struct kini_barrier_shm *shm = wait->barrier->handle.shm;
+    int64_t index = arrive_in_turn(self, wait, deadline);
+    if (index < 0 || index == (int64_t)shm->parties - 1)
         return index;
-    if (index == (int64_t)shm->parties - 1)
-        return complete(self, barrier, wait->generation);
     int64_t r = kini_wait_for(self, &shm->waiters, deadline, attempt_end, wait);
     if (r == -ESTALE)
         break_generation(self->arena, shm, wait->generation);
@@ -273,6 +279,36 @@ int kin_barrier_wait(struct kin_barrier *barrier, kin_deadline deadline)
     become_member(self, barrier->handle.shm);
     kini_handle_begin_wait(self, &barrier->handle);
     int64_t r = wait_in_turn(self, &wait, deadline);
+    kini_handle_end_wait(&barrier->handle, r);
+    return r == -EPIPE ? broken_error() : (int)r;
+}
+
+int kin_barrier_arrive(struct kin_barrier *barrier, kin_deadline deadline, uint32_t *ret_generation)
+{
+    int error;
+    struct kini_self *self = kini_handle_enter(&barrier->handle, KINI_OBJECT_BARRIER, &error);
+    if (kini_unlikely(self == NULL))
+        return error;
+    struct barrier_wait wait = {.barrier = barrier};
+    become_member(self, barrier->handle.shm);
+    kini_handle_begin_wait(self, &barrier->handle);
+    int64_t r = arrive_in_turn(self, &wait, deadline);
+    kini_handle_end_wait(&barrier->handle, r);
+    if (r >= 0)
+        *ret_generation = wait.generation;
+    return r == -EPIPE ? broken_error() : (int)r;
+}
+
+int kin_barrier_await(struct kin_barrier *barrier, uint32_t generation, kin_deadline deadline)
+{
+    int error;
+    struct kini_self *self = kini_handle_enter(&barrier->handle, KINI_OBJECT_BARRIER, &error);
+    if (kini_unlikely(self == NULL))
+        return error;
+    struct barrier_wait wait = {.barrier = barrier, .generation = generation};
+    struct kini_barrier_shm *shm = barrier->handle.shm;
+    kini_handle_begin_wait(self, &barrier->handle);
+    int64_t r = kini_wait_for(self, &shm->waiters, deadline, attempt_end, &wait);
     kini_handle_end_wait(&barrier->handle, r);
     return r == -EPIPE ? broken_error() : (int)r;
 }

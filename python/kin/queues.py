@@ -1,0 +1,193 @@
+"""Queue, JoinableQueue, SimpleQueue, LifoQueue, PriorityQueue.
+
+put pickles in the caller: its errors are raised there, and an item whose put returned is safe.
+"""
+
+from multiprocessing.reduction import ForkingPickler
+from queue import Empty, Full
+from types import GenericAlias
+from time import monotonic
+
+from . import _kin
+from ._kin import ShutDown
+from .synchronize import inherited_only
+
+__all__ = ["Queue", "SimpleQueue", "JoinableQueue", "LifoQueue", "PriorityQueue"]
+
+_FIFO, _LIFO, _PRIORITY = 0, 1, 2
+_AT_ONCE = 256  # messages that go into one call of the library
+
+
+def _left(end):
+    return None if end is None else end - monotonic()
+
+
+class Queue(_kin.Queue):
+    """First in, first out; what a killed consumer had not returned from get is delivered again."""
+
+    _kind, _joinable = _FIFO, False
+
+    def __init__(self, maxsize=0, *, ctx=None, maxbytes=0):
+        super().__init__(maxsize, self._kind, self._joinable, maxbytes)
+        self._maxsize = maxsize if maxsize > 0 else 0
+        self._is_closed = False
+
+    __reduce__ = inherited_only
+    __class_getitem__ = classmethod(GenericAlias)
+
+    def put_nowait(self, item):
+        """put(item, block=False)"""
+        return self.put(item, False)
+
+    def get_nowait(self):
+        """get(block=False)"""
+        return self.get(False)
+
+    def put_many(self, items, block=True, timeout=None):
+        """Put all items in their order, many at once; returns how many were put.
+
+        Full is raised only if none was put in time.
+        """
+        end = None if timeout is None else monotonic() + timeout
+        waiting = [ForkingPickler.dumps(item) for item in items]
+        done = 0
+        while done < len(waiting):
+            try:
+                batch = waiting[done : done + _AT_ONCE]
+                done += self._put_many(batch, bool(block), _left(end))
+            except (Full, ShutDown):
+                if done == 0:
+                    raise
+                break
+        return done
+
+    def get_many(self, n, block=True, timeout=None):
+        """A list of up to n items: as many as there are, and at least one, for which it waits."""
+        if n < 1:
+            raise ValueError("n must be at least 1, not %r" % (n,))
+        end = None if timeout is None else monotonic() + timeout
+        items = self._get_many(n, bool(block), _left(end))
+        while len(items) < n:
+            try:
+                items += self._get_many(n - len(items), False, None)
+            except (Empty, ShutDown):
+                break
+        return items
+
+    def close(self):
+        """This process is done with the queue: put and get raise ValueError."""
+        self._is_closed = True
+        self._close(ValueError(f"Queue {self!r} is closed"))
+
+    def join_thread(self):
+        """There is no thread: what was put is in the queue."""
+        assert self._is_closed, f"Queue {self!r} not closed"
+
+    def cancel_join_thread(self):
+        """There is no thread to wait for."""
+
+
+class JoinableQueue(Queue):
+    """A queue that counts what is not done yet; what a dead consumer had got counts as done."""
+
+    _joinable = True
+
+    def task_done(self):
+        """One item that was got is dealt with."""
+        self._task_done()
+
+    def join(self):
+        """Wait until every item that was put is done."""
+        self._join()
+
+
+class LifoQueue(JoinableQueue):
+    """The newest item comes first."""
+
+    _kind = _LIFO
+
+
+class PriorityQueue(JoinableQueue):
+    """The item of the smallest priority comes first, among equals the oldest.
+
+    The priority is an integer: the one that is given, or the item itself, or its first element.
+    """
+
+    _kind = _PRIORITY
+
+    def put(self, item, block=True, timeout=None, *, priority=None):
+        """Pickle and put an item; Full if there is no room in time."""
+        if priority is None:
+            priority = item[0] if isinstance(item, (tuple, list)) and item else item
+        if not isinstance(priority, int):
+            raise TypeError(
+                "a priority is an integer: put it with priority=, or as (priority, item)"
+            )
+        return self._put_prio(item, priority, bool(block), timeout)
+
+    def put_many(self, items, block=True, timeout=None):
+        """Put all items, one by one; returns how many were put."""
+        done = 0
+        end = None if timeout is None else monotonic() + timeout
+        for item in items:
+            try:
+                self.put(item, block, _left(end))
+            except (Full, ShutDown):
+                if done == 0:
+                    raise
+                break
+            done += 1
+        return done
+
+
+class _End:
+    """What pools and executors of the standard library use of a queue's two connections."""
+
+    def __init__(self, queue):
+        self._queue = queue
+        self.recv, self.send = queue.get, queue.put
+
+    @property
+    def closed(self):
+        """Whether the queue was closed in this process."""
+        return self._queue._is_closed
+
+    def close(self):
+        """Nothing: a process keeps both ends until it closes the queue or ends."""
+
+    def poll(self, timeout=0.0):
+        """Whether there is an item."""
+        from .connection import wait
+
+        return not self._queue.empty() or bool(timeout != 0 and wait([self], timeout))
+
+    def _is_ready(self):
+        """Whether there is an item, without waiting."""
+        return not self._queue.empty()
+
+    def fileno(self):
+        """A descriptor for event loops, made at the first call."""
+        return self._queue._fileno()
+
+
+class SimpleQueue(_kin.Queue):
+    """A queue without a bound; get waits as long as it takes unless told otherwise."""
+
+    def __init__(self, *, ctx=None):
+        super().__init__()
+        self._is_closed = False
+        self._reader = self._writer = _End(self)
+
+    __reduce__ = inherited_only
+    __class_getitem__ = classmethod(GenericAlias)
+
+    def empty(self):
+        """Whether there is no item."""
+        if self._is_closed:
+            raise OSError("handle is closed")
+        return super().empty()
+
+    def close(self):
+        """This process is done with the queue: put and get raise OSError."""
+        self._is_closed = True
+        self._close(OSError("handle is closed"))

@@ -1,0 +1,150 @@
+"""Lock, RLock, Semaphore, BoundedSemaphore, Condition, Event, Barrier."""
+
+import os
+import threading
+import time
+from multiprocessing import context, process
+
+from . import _kin
+
+__all__ = ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier"]
+
+SEM_VALUE_MAX = (1 << 27) - 1
+
+
+def inherited_only(self):
+    """For __reduce__: a handle reaches another process by fork."""
+    context.assert_spawning(self)
+    raise RuntimeError(
+        "%s objects of kin reach other processes by fork only: start the process with "
+        "kin.get_context('fork')" % type(self).__name__
+    )
+
+
+def _owner_name(lock):
+    """Who holds it, in the words of the standard library; and whether it is this thread."""
+    owner = lock._owner()
+    if owner is None:
+        return "None", False
+    if owner == (os.getpid(), threading.get_native_id()):
+        name = process.current_process().name
+        if threading.current_thread().name != "MainThread":
+            name += "|" + threading.current_thread().name
+        return name, True
+    return ("SomeOtherThread" if owner[0] == os.getpid() else "SomeOtherProcess"), False
+
+
+class Lock(_kin.Lock):
+    """A lock that any process or thread may release, and that survives its holder."""
+
+    def __init__(self, *, ctx=None):
+        super().__init__()
+
+    __reduce__ = inherited_only
+
+    def __repr__(self):
+        return "<%s(owner=%s)>" % (type(self).__name__, _owner_name(self)[0])
+
+
+class RLock(_kin.RLock):
+    """A lock that its holder may acquire again, and that survives its holder."""
+
+    def __init__(self, *, ctx=None):
+        super().__init__()
+
+    __reduce__ = inherited_only
+
+    def __repr__(self):
+        name, mine = _owner_name(self)
+        count = self._depth() if mine else 0 if name == "None" else "nonzero"
+        return "<%s(%s, %s)>" % (type(self).__name__, name, count)
+
+
+class Semaphore(_kin.Semaphore):
+    """A number of permits; those of the dead come back."""
+
+    def __init__(self, value=1, *, ctx=None):
+        super().__init__(value)
+
+    __reduce__ = inherited_only
+
+    def __repr__(self):
+        return "<%s(value=%s)>" % (type(self).__name__, self.get_value())
+
+
+class BoundedSemaphore(Semaphore):
+    """A semaphore that is never released beyond its initial value."""
+
+    def __init__(self, value=1, *, ctx=None):
+        _kin.Semaphore.__init__(self, value, True)
+        self._maxvalue = value
+
+    def __repr__(self):
+        return "<%s(value=%s, maxvalue=%s)>" % (
+            type(self).__name__,
+            self.get_value(),
+            self._maxvalue,
+        )
+
+
+class Condition(_kin.Condition):
+    """Wait, with a lock released meanwhile, until another one says that something changed."""
+
+    def __init__(self, lock=None, *, ctx=None):
+        self._lock = lock or RLock(ctx=ctx)
+        super().__init__(self._lock)
+        self.acquire = self._lock.acquire
+        self.release = self._lock.release
+
+    __reduce__ = inherited_only
+
+    def __enter__(self):
+        return self._lock.__enter__()
+
+    def __exit__(self, *args):
+        return self._lock.__exit__(*args)
+
+    def __repr__(self):
+        return "<%s(%s, %s)>" % (type(self).__name__, self._lock, self._waiting())
+
+    def wait_for(self, predicate, timeout=None):
+        """Wait until predicate() is true; its result, whatever it is when the time is over."""
+        end = None if timeout is None else time.monotonic() + timeout
+        result = predicate()
+        while not result:
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                break
+            self.wait(left)
+            result = predicate()
+        return result
+
+
+class Event(_kin.Event):
+    """A flag that processes and threads wait for."""
+
+    def __init__(self, *, ctx=None):
+        super().__init__()
+
+    __reduce__ = inherited_only
+
+    def __repr__(self):
+        state = "set" if self.is_set() else "unset"
+        return f"<{type(self).__qualname__} at {id(self):#x} {state}>"
+
+
+class Barrier(_kin.Barrier):
+    """Parties wait for one another; it is broken when one of them dies."""
+
+    def __init__(self, parties, action=None, timeout=None, *, ctx=None):
+        super().__init__(parties, action, timeout)
+
+    __reduce__ = inherited_only
+
+    def __repr__(self):
+        if self.broken:
+            return f"<{type(self).__qualname__} at {id(self):#x}: broken>"
+        return (
+            f"<{type(self).__qualname__} at {id(self):#x}:"
+            f" waiters={self.n_waiting}/{self.parties}>"
+        )

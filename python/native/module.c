@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ * The module kin._kin: its state, and what it takes from the standard library. */
+#include "native.h"
+
+static struct kinpy_state *module_state(PyObject *module)
+{
+    return PyModule_GetState(module);
+}
+
+struct kinpy_state *kinpy_state_of(PyObject *object)
+{
+    PyObject *module = PyType_GetModuleByDef(Py_TYPE(object), &kinpy_module);
+    return module == NULL ? NULL : module_state(module);
+}
+
+struct kin_arena *kinpy_arena(struct kinpy_state *state)
+{
+    struct kin_arena_opts opts = {.size = sizeof opts, .name = "python"};
+    int r = 0;
+    pthread_mutex_lock(&state->mutex); /* nothing under it needs the interpreter */
+    if (state->arena == NULL)
+        r = kin_arena_create(&opts, &state->arena);
+    pthread_mutex_unlock(&state->mutex);
+    if (r < 0)
+        kinpy_raise(r);
+    return state->arena;
+}
+
+static PyObject *attribute(const char *module_name, const char *class_name, const char *name)
+{
+    PyObject *object = PyImport_ImportModule(module_name);
+    PyObject *result = object == NULL ? NULL : PyObject_GetAttrString(object, class_name);
+    Py_XDECREF(object);
+    if (result != NULL && name != NULL) {
+        object = result;
+        result = PyObject_GetAttrString(object, name);
+        Py_DECREF(object);
+    }
+    return result;
+}
+
+static int import_all(struct kinpy_state *state)
+{
+    state->dumps = attribute("multiprocessing.reduction", "ForkingPickler", "dumps");
+    state->loads = attribute("multiprocessing.reduction", "ForkingPickler", "loads");
+    state->empty = attribute("queue", "Empty", NULL);
+    state->full = attribute("queue", "Full", NULL);
+    state->broken_barrier = attribute("threading", "BrokenBarrierError", NULL);
+    state->buffer_too_short = attribute("multiprocessing.context", "BufferTooShort", NULL);
+    if (state->dumps == NULL || state->loads == NULL || state->empty == NULL ||
+        state->full == NULL || state->broken_barrier == NULL || state->buffer_too_short == NULL)
+        return -1;
+    state->shut_down = attribute("queue", "ShutDown", NULL);
+    if (state->shut_down == NULL) { /* before 3.13 */
+        PyErr_Clear();
+        state->shut_down = PyErr_NewExceptionWithDoc(
+            "kin.ShutDown", "Raised by put and get of a queue that was shut down.", NULL, NULL);
+    }
+    return state->shut_down == NULL ? -1 : 0;
+}
+
+static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **ret_type)
+{
+    PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
+    if (type == NULL)
+        return -1;
+    int r = PyModule_AddType(module, (PyTypeObject *)type);
+    if (ret_type != NULL && r == 0)
+        *ret_type = (PyTypeObject *)Py_NewRef(type);
+    Py_DECREF(type);
+    return r;
+}
+
+static int exec(PyObject *module)
+{
+    struct kinpy_state *state = module_state(module);
+    pthread_mutex_init(&state->mutex, NULL);
+    if (import_all(state) < 0)
+        return -1;
+    if (add_type(module, &kinpy_lock_spec, &state->lock) < 0 ||
+        add_type(module, &kinpy_rlock_spec, &state->rlock) < 0 ||
+        add_type(module, &kinpy_semaphore_spec, NULL) < 0 ||
+        add_type(module, &kinpy_event_spec, NULL) < 0 ||
+        add_type(module, &kinpy_condition_spec, NULL) < 0 ||
+        add_type(module, &kinpy_barrier_spec, NULL) < 0 ||
+        add_type(module, &kinpy_queue_spec, NULL) < 0 ||
+        add_type(module, &kinpy_pipe_spec, &state->pipe) < 0)
+        return -1;
+    return PyModule_AddObjectRef(module, "ShutDown", state->shut_down);
+}
+
+static int traverse(PyObject *module, visitproc visit, void *arg)
+{
+    struct kinpy_state *state = module_state(module);
+    Py_VISIT(state->lock);
+    Py_VISIT(state->rlock);
+    Py_VISIT(state->pipe);
+    Py_VISIT(state->dumps);
+    Py_VISIT(state->loads);
+    Py_VISIT(state->empty);
+    Py_VISIT(state->full);
+    Py_VISIT(state->shut_down);
+    Py_VISIT(state->broken_barrier);
+    Py_VISIT(state->buffer_too_short);
+    return 0;
+}
+
+static int clear(PyObject *module)
+{
+    struct kinpy_state *state = module_state(module);
+    Py_CLEAR(state->lock);
+    Py_CLEAR(state->rlock);
+    Py_CLEAR(state->pipe);
+    Py_CLEAR(state->dumps);
+    Py_CLEAR(state->loads);
+    Py_CLEAR(state->empty);
+    Py_CLEAR(state->full);
+    Py_CLEAR(state->shut_down);
+    Py_CLEAR(state->broken_barrier);
+    Py_CLEAR(state->buffer_too_short);
+    return 0;
+}
+
+/* The arena stays until the process ends: daemon threads may wait in it still. */
+static void free_module(void *module)
+{
+    clear(module);
+}
+
+static PyMethodDef functions[] = {
+    {"pipe", kinpy_pipe_pair, METH_VARARGS,
+     "pipe(type, duplex)\n--\n\nMake the two ends of a pipe, of that type."},
+    {0},
+};
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, exec},
+#if PY_VERSION_HEX >= 0x030c0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
+#if PY_VERSION_HEX >= 0x030d0000
+    {Py_mod_gil, Py_MOD_GIL_NOT_USED},
+#endif
+    {0, NULL},
+};
+
+struct PyModuleDef kinpy_module = {
+    PyModuleDef_HEAD_INIT,          .m_name = "kin._kin",
+    .m_doc = "The objects of kin.", .m_size = sizeof(struct kinpy_state),
+    .m_methods = functions,         .m_slots = slots,
+    .m_traverse = traverse,         .m_clear = clear,
+    .m_free = free_module,
+};
+
+PyMODINIT_FUNC PyInit__kin(void);
+PyMODINIT_FUNC PyInit__kin(void)
+{
+    return PyModuleDef_Init(&kinpy_module);
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ * One end of a pipe: what kin.connection.Connection is made of. */
+#include "native.h"
+
+#include <unistd.h>
+
+struct end {
+    struct kinpy_object base;
+    struct kin_ready *ready; /* behind fileno(), made on demand */
+    pid_t ready_pid;         /* who made it: it is good there only */
+};
+
+/* No handle before pipe() gives one, and none after close. */
+static struct kin_pipe *open_end(PyObject *self)
+{
+    struct kin_pipe *pipe = ((struct kinpy_object *)self)->handle;
+    if (pipe == NULL)
+        PyErr_SetString(PyExc_OSError, "handle is closed");
+    return pipe;
+}
+
+static void drop_ready(struct end *end)
+{
+    kin_ready_destroy(end->ready);
+    end->ready = NULL;
+}
+
+static void destroy(void *handle)
+{
+    kin_pipe_close(handle);
+}
+
+static void dealloc(PyObject *self)
+{
+    drop_ready((struct end *)self);
+    kinpy_dealloc(self, destroy);
+}
+
+PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args)
+{
+    struct kinpy_state *state = PyModule_GetState(module);
+    PyTypeObject *type;
+    int duplex;
+    if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &type, &duplex))
+        return NULL;
+    if (!PyType_IsSubtype(type, state->pipe))
+        return PyErr_Format(PyExc_TypeError, "the ends of a pipe are of a subclass of _kin.Pipe");
+    struct kin_arena *arena = kinpy_arena(state);
+    if (arena == NULL)
+        return NULL;
+    PyObject *a = type->tp_alloc(type, 0), *b = type->tp_alloc(type, 0);
+    if (a != NULL && b != NULL) {
+        struct kin_pipe_opts opts = {.size = sizeof opts, .flags = duplex ? 0 : KIN_ONE_WAY};
+        struct kin_pipe *one, *other;
+        int r = kin_pipe_create(arena, &opts, &one, &other);
+        if (r == 0) {
+            struct kinpy_object *first = (struct kinpy_object *)a;
+            struct kinpy_object *second = (struct kinpy_object *)b;
+            first->state = second->state = state;
+            first->handle = one;
+            second->handle = other;
+            return Py_BuildValue("NN", a, b);
+        }
+        kinpy_raise(r);
+    }
+    Py_XDECREF(a);
+    Py_XDECREF(b);
+    return NULL;
+}
+
+/* --- send ----------------------------------------------------------------------------------- */
+
+struct send {
+    struct kin_pipe *pipe;
+    const void *data;
+    size_t bytes;
+};
+
+static int64_t send_call(void *arg, kin_deadline deadline)
+{
+    struct send *send = arg;
+    return kin_pipe_send(send->pipe, send->data, send->bytes, deadline);
+}
+
+static PyObject *send_memory(struct kin_pipe *pipe, const char *data, Py_ssize_t bytes)
+{
+    struct send send = {pipe, data, (size_t)bytes};
+    int64_t r = kin_pipe_try_send(pipe, data, (size_t)bytes);
+    if (r == -EAGAIN)
+        r = kinpy_wait(send_call, &send, KIN_NEVER);
+    if (r >= 0)
+        Py_RETURN_NONE;
+    if (r == -EBADF)
+        PyErr_SetString(PyExc_OSError, "connection is read-only");
+    return kinpy_raise(r);
+}
+
+/* A pipe that is closed by another thread in a wait must stay until the wait is over: close sends
+ * the waiter away first, see kin_pipe_close. */
+static PyObject *send_object(PyObject *self, PyObject *object)
+{
+    struct kin_pipe *pipe = open_end(self);
+    if (pipe == NULL)
+        return NULL;
+    PyObject *pickled = PyObject_CallOneArg(((struct kinpy_object *)self)->state->dumps, object);
+    Py_buffer view;
+    if (pickled == NULL || PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0) {
+        Py_XDECREF(pickled);
+        return NULL;
+    }
+    PyObject *result = send_memory(pipe, view.buf, view.len);
+    PyBuffer_Release(&view);
+    Py_DECREF(pickled);
+    return result;
+}
+
+static PyObject *send_bytes(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static const char *const keywords[] = {"buf", "offset", "size", NULL};
+    struct kin_pipe *pipe = open_end(self);
+    Py_buffer view;
+    Py_ssize_t offset = 0, size = 0;
+    PyObject *size_object = Py_None, *result = NULL;
+    if (pipe == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "y*|nO", (char **)keywords,
+                                                     &view, &offset, &size_object))
+        return NULL;
+    if (size_object != Py_None)
+        size = PyNumber_AsSsize_t(size_object, PyExc_OverflowError);
+    if (PyErr_Occurred())
+        ;
+    else if (offset < 0)
+        PyErr_SetString(PyExc_ValueError, "offset is negative");
+    else if (view.len < offset)
+        PyErr_SetString(PyExc_ValueError, "buffer length < offset");
+    else if (size < 0)
+        PyErr_SetString(PyExc_ValueError, "size is negative");
+    else if (size > view.len - offset)
+        PyErr_SetString(PyExc_ValueError, "buffer length < offset + size");
+    else
+        result = send_memory(pipe, (const char *)view.buf + offset,
+                             size_object == Py_None ? view.len - offset : size);
+    PyBuffer_Release(&view);
+    return result;
+}
+
+/* --- receive -------------------------------------------------------------------------------- */
+
+struct receive {
+    struct kin_pipe *pipe;
+    void *data; /* malloc'ed, if the message did not fit */
+    char buffer[4096];
+};
+
+static int64_t receive_call(void *arg, kin_deadline deadline)
+{
+    struct receive *receive = arg;
+    int64_t r = kin_pipe_recv(receive->pipe, receive->buffer, sizeof receive->buffer, deadline);
+    if (r == -EMSGSIZE)
+        r = kin_pipe_recv_alloc(receive->pipe, &receive->data, deadline);
+    return r;
+}
+
+static PyObject *receive_failed(int64_t r)
+{
+    if (r == -ESHUTDOWN)
+        PyErr_SetNone(PyExc_EOFError);
+    else if (r == -EBADF)
+        PyErr_SetString(PyExc_OSError, "connection is write-only");
+    else if (r == -ESTALE)
+        PyErr_SetString(PyExc_OSError, "handle is closed");
+    return kinpy_raise(r);
+}
+
+/* The next message as bytes. */
+static PyObject *next_message(PyObject *self)
+{
+    struct receive receive = {.pipe = open_end(self)};
+    if (receive.pipe == NULL)
+        return NULL;
+    int64_t r = receive_call(&receive, KIN_NOW);
+    if (r == -EAGAIN || r == -ETIMEDOUT)
+        r = kinpy_wait(receive_call, &receive, KIN_NEVER);
+    if (r < 0)
+        return receive_failed(r);
+    PyObject *bytes =
+        PyBytes_FromStringAndSize(receive.data ? receive.data : receive.buffer, (Py_ssize_t)r);
+    free(receive.data);
+    return bytes;
+}
+
+static PyObject *recv_bytes(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return next_message(self);
+}
+
+static PyObject *recv_object(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *bytes = next_message(self);
+    if (bytes == NULL)
+        return NULL;
+    PyObject *object = PyObject_CallOneArg(((struct kinpy_object *)self)->state->loads, bytes);
+    Py_DECREF(bytes);
+    return object;
+}
+
+static int64_t poll_call(void *arg, kin_deadline deadline)
+{
+    int64_t r = kin_pipe_poll(arg, deadline);
+    return r == 0 ? -ETIMEDOUT : r;
+}
+
+static PyObject *poll(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static const char *const keywords[] = {"timeout", NULL};
+    PyObject *timeout = NULL;
+    kin_deadline deadline = KIN_NOW;
+    struct kin_pipe *pipe = open_end(self);
+    if (pipe == NULL ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "|O", (char **)keywords, &timeout) ||
+        (timeout != NULL && !kinpy_deadline(timeout, &deadline)))
+        return NULL;
+    int64_t r = poll_call(pipe, KIN_NOW);
+    if (r == -ETIMEDOUT && deadline > KIN_NOW)
+        r = kinpy_wait(poll_call, pipe, deadline);
+    if (r == -ETIMEDOUT)
+        Py_RETURN_FALSE;
+    return r < 0 ? receive_failed(r) : PyBool_FromLong(1);
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+static PyObject *close_end(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kinpy_object *object = (struct kinpy_object *)self;
+    struct kin_pipe *pipe = object->handle;
+    object->handle = NULL;
+    drop_ready((struct end *)self);
+    Py_BEGIN_ALLOW_THREADS /* it waits until the threads that it sends away have gone */
+        kin_pipe_close(pipe);
+    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+}
+
+static PyObject *closed(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyBool_FromLong(((struct kinpy_object *)self)->handle == NULL);
+}
+
+static PyObject *file_number(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct end *end = (struct end *)self;
+    struct kin_pipe *pipe = open_end(self);
+    if (pipe == NULL)
+        return NULL;
+    if (end->ready != NULL && end->ready_pid != getpid())
+        drop_ready(end);
+    if (end->ready == NULL) {
+        struct kin_wait wait = kin_wait_recv(pipe);
+        int r = kin_ready_create(end->base.state->arena, &wait, 1, &end->ready);
+        if (r < 0)
+            return receive_failed(r);
+        end->ready_pid = getpid();
+    }
+    (void)!kin_ready_check(end->ready); /* not readable without a cause, as far as that can be */
+    return PyLong_FromLong(kin_ready_fd(end->ready));
+}
+
+static PyMethodDef methods[] = {
+    {"send", send_object, METH_O, "send(obj)\n--\n\nSend a picklable object."},
+    {"send_bytes", (PyCFunction)(void (*)(void))send_bytes, METH_VARARGS | METH_KEYWORDS,
+     "send_bytes(buf, offset=0, size=None)\n--\n\nSend the bytes of a buffer as one message."},
+    {"recv", recv_object, METH_NOARGS, "recv()\n--\n\nReceive an object."},
+    {"_recv_bytes", recv_bytes, METH_NOARGS, NULL},
+    {"poll", (PyCFunction)(void (*)(void))poll, METH_VARARGS | METH_KEYWORDS,
+     "poll(timeout=0.0)\n--\n\nWhether there is something to receive."},
+    {"close", close_end, METH_NOARGS, "close()\n--\n\nGive this process's hold on the end back."},
+    {"fileno", file_number, METH_NOARGS,
+     "fileno()\n--\n\nA descriptor for event loops, made at the first call."},
+    {0},
+};
+
+static PyGetSetDef members[] = {
+    {"closed", closed, NULL, "Whether this end was closed here.", NULL},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "One end of a pipe."},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, members},
+    {0, NULL},
+};
+
+PyType_Spec kinpy_pipe_spec = {
+    .name = "kin._kin.Pipe",
+    .basicsize = sizeof(struct end),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = slots,
+};

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT
+ * The queue under all of Python's: pickles in the caller, so that errors are raised in put.
+ *
+ * A short message is copied out of the queue; a longer one is unpickled where it lies, and freed
+ * afterwards, so a consumer that dies while it unpickles has not taken it. */
+#include "native.h"
+
+#include <unistd.h>
+
+#define SHORT_BYTES 4096
+#define MANY_MAX    256
+
+struct queue {
+    struct kinpy_object base;
+    PyObject *closed;        /* what put and get raise after close; or NULL */
+    int used;                /* something was put here: only then does close hinder empty() */
+    struct kin_ready *ready; /* behind _fileno(), made on demand */
+    pid_t ready_pid;         /* who made it: it is good there only */
+};
+
+/* The handle of a queue that is not closed. */
+static struct kin_queue *open_queue(PyObject *self)
+{
+    struct queue *queue = (struct queue *)self;
+    if (queue->closed == NULL)
+        return kinpy_handle(self);
+    PyErr_SetObject((PyObject *)Py_TYPE(queue->closed), queue->closed);
+    return NULL;
+}
+
+static int init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static const char *const keywords[] = {"maxsize", "kind", "joinable", "maxbytes", NULL};
+    Py_ssize_t maxsize = 0, maxbytes = 0;
+    int kind = KIN_FIFO, joinable = 0;
+    struct kin_arena *arena;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|nipn", (char **)keywords, &maxsize, &kind,
+                                     &joinable, &maxbytes) ||
+        kinpy_begin_init(self, &arena) < 0)
+        return -1;
+    struct kin_queue_opts opts = {
+        .size = sizeof opts,
+        .max_items = maxsize > 0 ? (uint64_t)maxsize : 0,
+        .max_bytes = maxbytes > 0 ? (uint64_t)maxbytes : 0,
+        .kind = (uint32_t)kind,
+        .joinable = (uint32_t)joinable,
+    };
+    struct kin_queue *queue = NULL;
+    int r = kin_queue_create(arena, &opts, &queue);
+    ((struct kinpy_object *)self)->handle = queue;
+    return kinpy_end_init(r);
+}
+
+static void destroy(void *handle)
+{
+    kin_queue_destroy(handle);
+}
+
+static void dealloc(PyObject *self)
+{
+    PyObject *closed = ((struct queue *)self)->closed;
+    kin_ready_destroy(((struct queue *)self)->ready);
+    kinpy_dealloc(self, destroy);
+    Py_XDECREF(closed);
+}
+
+/* -EAGAIN and -ETIMEDOUT as the exception given; a shut down queue as ShutDown. */
+static PyObject *fail(PyObject *self, int64_t r, PyObject *in_time)
+{
+    struct kinpy_state *state = ((struct kinpy_object *)self)->state;
+    if (r == -EAGAIN || r == -ETIMEDOUT)
+        PyErr_SetNone(in_time);
+    else if (r == -ESHUTDOWN)
+        PyErr_SetNone(state->shut_down);
+    return kinpy_raise(r);
+}
+
+/* --- put ------------------------------------------------------------------------------------ */
+
+struct put {
+    struct kin_queue *queue;
+    const void *data;
+    size_t bytes;
+    int64_t priority;
+    int by_priority;
+};
+
+static int64_t put_call(void *arg, kin_deadline deadline)
+{
+    struct put *put = arg;
+    if (put->by_priority)
+        return kin_queue_put_prio(put->queue, put->data, put->bytes, put->priority, deadline);
+    return kin_queue_put(put->queue, put->data, put->bytes, deadline);
+}
+
+static PyObject *put_buffer(PyObject *self, PyObject *pickled, struct put *put,
+                            kin_deadline deadline)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    ((struct queue *)self)->used = 1;
+    put->data = view.buf;
+    put->bytes = (size_t)view.len;
+    int64_t r = put->by_priority ? put_call(put, KIN_NOW)
+                                 : kin_queue_try_put(put->queue, view.buf, (size_t)view.len);
+    if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
+        r = kinpy_wait(put_call, put, deadline);
+    PyBuffer_Release(&view);
+    return r < 0 ? fail(self, r, ((struct kinpy_object *)self)->state->full) : Py_NewRef(Py_None);
+}
+
+static const char *const names[] = {"block", "timeout"};
+
+static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_deadline deadline)
+{
+    PyObject *pickled = PyObject_CallOneArg(((struct kinpy_object *)self)->state->dumps, item);
+    PyObject *result = pickled == NULL ? NULL : put_buffer(self, pickled, put, deadline);
+    Py_XDECREF(pickled);
+    return result;
+}
+
+static PyObject *put_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames)
+{
+    struct put put = {.queue = open_queue(self)};
+    kin_deadline deadline;
+    if (put.queue == NULL)
+        return NULL;
+    if (nargs < 1)
+        return PyErr_Format(PyExc_TypeError, "put() is called with the item first");
+    if (!kinpy_block_timeout(names, args, 1, nargs, kwnames, &deadline))
+        return NULL;
+    return put_item(self, args[0], &put, deadline);
+}
+
+static PyObject *put_prio(PyObject *self, PyObject *args)
+{
+    struct put put = {.queue = open_queue(self), .by_priority = 1};
+    PyObject *item, *timeout;
+    long long priority;
+    int block;
+    kin_deadline deadline = KIN_NOW;
+    if (put.queue == NULL || !PyArg_ParseTuple(args, "OLpO", &item, &priority, &block, &timeout) ||
+        (block && !kinpy_deadline(timeout, &deadline)))
+        return NULL;
+    put.priority = priority;
+    return put_item(self, item, &put, deadline);
+}
+
+/* --- get ------------------------------------------------------------------------------------ */
+
+struct get {
+    struct kin_queue *queue;
+    void *data; /* taken in place, if buffer was too small */
+    int in_place;
+    char buffer[SHORT_BYTES];
+};
+
+static int64_t get_call(void *arg, kin_deadline deadline)
+{
+    struct get *get = arg;
+    get->in_place = 0;
+    int64_t r = kin_queue_get(get->queue, get->buffer, sizeof get->buffer, deadline);
+    if (r != -EMSGSIZE)
+        return r;
+    get->in_place = 1;
+    return kin_queue_take(get->queue, &get->data, deadline);
+}
+
+static PyObject *load(struct kinpy_state *state, void *data, int64_t bytes)
+{
+    PyObject *view = PyMemoryView_FromMemory(data, (Py_ssize_t)bytes, PyBUF_READ);
+    if (view == NULL)
+        return NULL;
+    PyObject *item = PyObject_CallOneArg(state->loads, view);
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *released = PyObject_CallMethod(view, "release", NULL);
+    if (released == NULL)
+        PyErr_Clear();
+    PyErr_Restore(type, value, traceback);
+    Py_XDECREF(released);
+    Py_DECREF(view);
+    return item;
+}
+
+static PyObject *get_item(PyObject *self, kin_deadline deadline)
+{
+    struct kinpy_state *state = ((struct kinpy_object *)self)->state;
+    struct get get = {.queue = open_queue(self)};
+    if (get.queue == NULL)
+        return NULL;
+    int64_t r = get_call(&get, KIN_NOW);
+    if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
+        r = kinpy_wait(get_call, &get, deadline);
+    if (r < 0)
+        return fail(self, r, state->empty);
+    PyObject *item = load(state, get.in_place ? get.data : get.buffer, r);
+    if (get.in_place)
+        kin_queue_release(get.queue, get.data);
+    return item;
+}
+
+static PyObject *get_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                            PyObject *kwnames)
+{
+    kin_deadline deadline;
+    if (!kinpy_block_timeout(names, args, 0, nargs, kwnames, &deadline))
+        return NULL;
+    return get_item(self, deadline);
+}
+
+/* --- many ----------------------------------------------------------------------------------- */
+
+struct many {
+    struct kin_queue *queue;
+    struct kin_item items[MANY_MAX];
+    uint32_t count;
+    void *buffer;
+    size_t capacity;
+};
+
+static int64_t put_many_call(void *arg, kin_deadline deadline)
+{
+    struct many *many = arg;
+    return kin_queue_put_many(many->queue, many->items, many->count, deadline);
+}
+
+/* A list of at most MANY_MAX buffers. Returns how many were put. */
+static PyObject *put_many(PyObject *self, PyObject *args)
+{
+    struct many many = {.queue = open_queue(self)};
+    PyObject *list, *timeout;
+    int block;
+    kin_deadline deadline = KIN_NOW;
+    if (many.queue == NULL ||
+        !PyArg_ParseTuple(args, "O!pO", &PyList_Type, &list, &block, &timeout) ||
+        (block && !kinpy_deadline(timeout, &deadline)))
+        return NULL;
+    Py_buffer views[MANY_MAX];
+    Py_ssize_t count = PyList_GET_SIZE(list);
+    if (count > MANY_MAX)
+        count = MANY_MAX;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (PyObject_GetBuffer(PyList_GET_ITEM(list, i), &views[i], PyBUF_SIMPLE) < 0)
+            break;
+        many.items[i] = (struct kin_item){views[i].buf, (size_t)views[i].len};
+        many.count++;
+    }
+    int64_t r = 0;
+    ((struct queue *)self)->used = 1;
+    if (!PyErr_Occurred() && many.count > 0) {
+        r = put_many_call(&many, KIN_NOW);
+        if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
+            r = kinpy_wait(put_many_call, &many, deadline);
+    }
+    for (uint32_t i = 0; i < many.count; i++)
+        PyBuffer_Release(&views[i]);
+    if (PyErr_Occurred())
+        return NULL;
+    return r < 0 ? fail(self, r, ((struct kinpy_object *)self)->state->full)
+                 : PyLong_FromLongLong(r);
+}
+
+static int64_t get_many_call(void *arg, kin_deadline deadline)
+{
+    struct many *many = arg;
+    return kin_queue_get_many(many->queue, many->items, many->count, many->buffer, many->capacity,
+                              deadline);
+}
+
+static PyObject *load_many(struct kinpy_state *state, const struct many *many, int64_t count)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (int64_t i = 0; list != NULL && i < count; i++) {
+        PyObject *item = load(state, many->items[i].data, (int64_t)many->items[i].bytes);
+        if (item == NULL)
+            Py_CLEAR(list);
+        else
+            PyList_SET_ITEM(list, (Py_ssize_t)i, item);
+    }
+    return list;
+}
+
+static PyObject *get_many(PyObject *self, PyObject *args)
+{
+    struct kinpy_state *state = ((struct kinpy_object *)self)->state;
+    struct many many = {.queue = open_queue(self), .capacity = 1 << 16};
+    Py_ssize_t most;
+    PyObject *timeout, *result = NULL;
+    int block;
+    kin_deadline deadline = KIN_NOW;
+    if (many.queue == NULL || !PyArg_ParseTuple(args, "npO", &most, &block, &timeout) ||
+        (block && !kinpy_deadline(timeout, &deadline)))
+        return NULL;
+    many.count = most < 1 ? 1 : most > MANY_MAX ? MANY_MAX : (uint32_t)most;
+    many.buffer = PyMem_RawMalloc(many.capacity);
+    if (many.buffer == NULL)
+        return PyErr_NoMemory();
+    int64_t r = get_many_call(&many, KIN_NOW);
+    if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
+        r = kinpy_wait(get_many_call, &many, deadline);
+    if (r == -EMSGSIZE) { /* a long one: alone */
+        PyObject *item = get_item(self, deadline);
+        result = item == NULL ? NULL : Py_BuildValue("[N]", item);
+    } else
+        result = r < 0 ? fail(self, r, state->empty) : load_many(state, &many, r);
+    PyMem_RawFree(many.buffer);
+    return result;
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+static PyObject *qsize(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_queue *queue = kinpy_handle(self);
+    return queue == NULL ? NULL : PyLong_FromLongLong(kin_queue_size(queue));
+}
+
+static PyObject *is_empty(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_queue *queue = kinpy_handle(self);
+    if (((struct queue *)self)->closed != NULL && ((struct queue *)self)->used)
+        return PyErr_Format(PyExc_OSError, "handle is closed");
+    return queue == NULL ? NULL : PyBool_FromLong(kin_queue_is_empty(queue) == 1);
+}
+
+static PyObject *is_full(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_queue *queue = kinpy_handle(self);
+    return queue == NULL ? NULL : PyBool_FromLong(kin_queue_is_full(queue) == 1);
+}
+
+static PyObject *shut_down(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    static const char *const keywords[] = {"immediate", NULL};
+    int at_once = 0;
+    struct kin_queue *queue = kinpy_handle(self);
+    if (queue == NULL ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "|p", (char **)keywords, &at_once))
+        return NULL;
+    int r = kin_queue_shutdown(queue, at_once ? KIN_AT_ONCE : KIN_WHEN_DRAINED);
+    return r < 0 ? kinpy_raise(r) : Py_NewRef(Py_None);
+}
+
+static PyObject *task_done(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_queue *queue = kinpy_handle(self);
+    if (queue == NULL)
+        return NULL;
+    int r = kin_queue_task_done(queue);
+    if (r == -EINVAL)
+        return PyErr_Format(PyExc_ValueError, "task_done() called too many times");
+    return r < 0 ? kinpy_raise(r) : Py_NewRef(Py_None);
+}
+
+static int64_t join_call(void *arg, kin_deadline deadline)
+{
+    return kin_queue_join(arg, deadline);
+}
+
+static PyObject *join(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_queue *queue = kinpy_handle(self);
+    if (queue == NULL)
+        return NULL;
+    int64_t r = kinpy_wait(join_call, queue, KIN_NEVER);
+    return r < 0 ? kinpy_raise(r) : Py_NewRef(Py_None);
+}
+
+/* A descriptor that is readable when a get would not block, and now and then without a cause. */
+static PyObject *file_number(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct queue *queue = (struct queue *)self;
+    struct kin_queue *handle = open_queue(self);
+    if (handle == NULL)
+        return NULL;
+    if (queue->ready != NULL && queue->ready_pid != getpid()) {
+        kin_ready_destroy(queue->ready);
+        queue->ready = NULL;
+    }
+    if (queue->ready == NULL) {
+        struct kin_wait wait = kin_wait_get(handle);
+        int r = kin_ready_create(queue->base.state->arena, &wait, 1, &queue->ready);
+        if (r < 0)
+            return kinpy_raise(r);
+        queue->ready_pid = getpid();
+    }
+    (void)!kin_ready_check(queue->ready);
+    return PyLong_FromLong(kin_ready_fd(queue->ready));
+}
+
+/* From now on put and get raise that exception. */
+static PyObject *close_queue(PyObject *self, PyObject *exception)
+{
+    struct queue *queue = (struct queue *)self;
+    if (!PyExceptionInstance_Check(exception))
+        return PyErr_Format(PyExc_TypeError, "_close is called with an exception");
+    PyObject *before = queue->closed;
+    queue->closed = Py_NewRef(exception);
+    Py_XDECREF(before);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"put", (PyCFunction)(void (*)(void))put_method, METH_FASTCALL | METH_KEYWORDS,
+     "put(item, block=True, timeout=None)\n--\n\nPickle and put an item; Full in time."},
+    {"get", (PyCFunction)(void (*)(void))get_method, METH_FASTCALL | METH_KEYWORDS,
+     "get(block=True, timeout=None)\n--\n\nTake the next item; Empty in time."},
+    {"_fileno", file_number, METH_NOARGS, NULL},
+    {"_close", close_queue, METH_O, NULL},
+    {"_put_prio", put_prio, METH_VARARGS, NULL},
+    {"_put_many", put_many, METH_VARARGS, NULL},
+    {"_get_many", get_many, METH_VARARGS, NULL},
+    {"_task_done", task_done, METH_NOARGS, NULL},
+    {"_join", join, METH_NOARGS, NULL},
+    {"empty", is_empty, METH_NOARGS,
+     "empty()\n--\n\nWhether there is no item; exact, since put is synchronous."},
+    {"qsize", qsize, METH_NOARGS, "qsize()\n--\n\nItems in the queue."},
+    {"full", is_full, METH_NOARGS, "full()\n--\n\nWhether maxsize is reached."},
+    {"shutdown", (PyCFunction)(void (*)(void))shut_down, METH_VARARGS | METH_KEYWORDS,
+     "shutdown(immediate=False)\n--\n\nNo more puts; gets until it is drained, or none."},
+    {0},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "What the queues of kin.queues are made of."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_init, init},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, methods},
+    {0, NULL},
+};
+
+PyType_Spec kinpy_queue_spec = {
+    .name = "kin._kin.Queue",
+    .basicsize = sizeof(struct queue),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = slots,
+};

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT
+ * Waiting without the interpreter, timeouts, and errors as exceptions.
+ *
+ * kin goes on with a wait that a signal interrupts. Signal handlers of Python run in the main
+ * thread only, so that one waits in slices and looks for signals after each; a handler runs at most
+ * a slice late. Other threads wait in one piece. */
+#include "native.h"
+
+#include <math.h>
+#include <unistd.h>
+
+#define SLICE_MS 50
+
+int64_t kinpy_wait(kinpy_call_fn call, void *arg, kin_deadline deadline)
+{
+    /* Of a forked child the thread that forked is the main one, for Python as for Linux. */
+    int is_main = gettid() == getpid();
+    for (;;) {
+        kin_deadline until = is_main ? kin_after_ms(SLICE_MS) : deadline;
+        if (until > deadline)
+            until = deadline;
+        int64_t r;
+        Py_BEGIN_ALLOW_THREADS r = call(arg, until);
+        Py_END_ALLOW_THREADS if (r != -ETIMEDOUT) return r;
+        if (PyErr_CheckSignals() < 0)
+            return KINPY_RAISED;
+        if (until == deadline)
+            return r;
+    }
+}
+
+int kinpy_deadline(PyObject *timeout, kin_deadline *ret_deadline)
+{
+    if (timeout == NULL || timeout == Py_None) {
+        *ret_deadline = KIN_NEVER;
+        return 1;
+    }
+    double seconds = PyFloat_AsDouble(timeout);
+    if (seconds == -1.0 && PyErr_Occurred())
+        return 0;
+    if (isnan(seconds)) {
+        PyErr_SetString(PyExc_ValueError, "the timeout is not a number (NaN)");
+        return 0;
+    }
+    if (seconds <= 0)
+        *ret_deadline = KIN_NOW;
+    else if (seconds > 9e9)
+        *ret_deadline = KIN_NEVER;
+    else
+        *ret_deadline = kin_after_ns((int64_t)(seconds * 1e9));
+    return 1;
+}
+
+int kinpy_block_timeout(const char *const *names, PyObject *const *args, Py_ssize_t skip,
+                        Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline)
+{
+    PyObject *values[2] = {NULL, NULL};
+    if (nargs > skip + 2) {
+        PyErr_Format(PyExc_TypeError, "at most %zd arguments are expected, not %zd", skip + 2,
+                     nargs);
+        return 0;
+    }
+    for (Py_ssize_t i = skip; i < nargs; i++)
+        values[i - skip] = args[i];
+    Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
+    for (Py_ssize_t i = 0; i < keywords; i++) {
+        PyObject *key = PyTuple_GET_ITEM(kwnames, i);
+        int which = PyUnicode_CompareWithASCIIString(key, names[0]) == 0   ? 0
+                    : PyUnicode_CompareWithASCIIString(key, names[1]) == 0 ? 1
+                                                                           : -1;
+        if (which < 0 || values[which] != NULL) {
+            PyErr_Format(PyExc_TypeError, "%s keyword argument: %R",
+                         which < 0 ? "unexpected" : "twice the same", key);
+            return 0;
+        }
+        values[which] = args[nargs + i];
+    }
+    int block = values[0] == NULL ? 1 : PyObject_IsTrue(values[0]);
+    if (block < 0)
+        return 0;
+    *ret_deadline = KIN_NOW;
+    return block ? kinpy_deadline(values[1], ret_deadline) : 1;
+}
+
+PyObject *kinpy_raise(int64_t error)
+{
+    if (error == KINPY_RAISED || PyErr_Occurred())
+        return NULL;
+    const char *text = kin_error_text();
+    if (text[0] == '\0')
+        text = kin_strerror((int)error);
+    switch (error) {
+    case -ENOMEM:
+        PyErr_SetString(PyExc_MemoryError, text);
+        break;
+    case -ESTALE:
+    case -EINVAL:
+    case -EXDEV:
+        PyErr_SetString(PyExc_ValueError, text);
+        break;
+    case -EPROTOTYPE:
+        PyErr_SetString(PyExc_TypeError, text);
+        break;
+    default: {
+        PyObject *arguments = Py_BuildValue("is", (int)-error, text);
+        if (arguments != NULL) /* OSError picks its subclass by the number */
+            PyErr_SetObject(PyExc_OSError, arguments);
+        Py_XDECREF(arguments);
+    }
+    }
+    return NULL;
+}
