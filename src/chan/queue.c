@@ -16,7 +16,7 @@
 #define INLINE_DEFAULT  112u
 #define INLINE_MOST     1008u
 #define CAP_FIRST       256u
-#define LOOKS_AT_DAMAGE 1000
+#define LOOKS_AT_DAMAGE 20
 #define CAP_FIXED_MOST  65536u /* bounded queues up to this have one ring for ever */
 
 /* --- create, destroy ------------------------------------------------------------------------ */
