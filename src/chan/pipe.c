@@ -254,9 +254,12 @@ void kin_pipe_close(struct kin_pipe *end)
 
 /* --- the end -------------------------------------------------------------------------------- */
 
-/* Nobody receives any more: what is there is thrown away, to give its memory back now. */
+/* Nobody receives any more: what is there is thrown away, to give its memory back now. Where others
+ * still put, the look may see damage that is none: then it goes with the pipe. */
 static void discard(struct kini_self *self, struct kini_queue_shm *ring)
 {
+    if (!kini_ring_can_be_emptied(self->arena, ring, KINI_PIPE_FD))
+        return;
     struct kin_queue queue = {.handle = {.arena = self->arena, .shm = ring}, .shm = ring};
     struct kini_taker drop = {.drop = true};
     while (kini_ring_get(self, &queue, &drop) >= 0)
@@ -276,7 +279,8 @@ void kini_pipe_end_destroy(struct kini_self *self, uint64_t offset)
     if (!kini_object_is_kept_by(self, end->pipe_tag, end->tag))
         return; /* its creator died: there is no other end */
     struct kini_pipe_shm *pipe = kini_pipe_of(end);
-    if (!kini_block_has(self->arena, kini_offset(self->arena, pipe), sizeof *pipe))
+    if (!kini_block_has(self->arena, kini_offset(self->arena, pipe), sizeof *pipe) ||
+        end->number > 1)
         return; /* damaged */
     struct kini_queue_shm *in = &pipe->directions[end->number].ring;
     struct kini_queue_shm *out = &pipe->directions[1 - end->number].ring;

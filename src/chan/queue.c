@@ -13,11 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define INLINE_DEFAULT  112u
-#define INLINE_MOST     1008u
-#define CAP_FIRST       256u
-#define LOOKS_AT_DAMAGE 20
-#define CAP_FIXED_MOST  65536u /* bounded queues up to this have one ring for ever */
+#define INLINE_DEFAULT 112u
+#define INLINE_MOST    1008u
+#define CAP_FIRST      256u
+#define CAP_FIXED_MOST 65536u /* bounded queues up to this have one ring for ever */
 
 /* --- create, destroy ------------------------------------------------------------------------ */
 
@@ -171,7 +170,7 @@ static bool head_is_good(const struct kin_arena *arena, struct kini_queue_shm *q
 /* Others may be changing it while we look: what is damaged stays so. */
 bool kini_queue_head_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
 {
-    for (int i = 0; i < LOOKS_AT_DAMAGE; i++) {
+    for (int i = 0; i < KINI_LOOKS_AT_DAMAGE; i++) {
         if (head_is_good(arena, queue))
             return true;
         kini_pause();
@@ -184,7 +183,7 @@ static bool is_good(const struct kin_arena *arena, void *memory)
     struct kini_queue_shm *queue = memory;
     return kini_queue_head_is_good(arena, queue) &&
            (kini_queue_is_store(queue) ? kini_store_is_good(arena, queue)
-                                       : kini_segments_are_good(arena, queue, 0));
+                                       : kini_segments_are_good(arena, queue));
 }
 
 static const struct kini_kind by_name = {KINI_OBJECT_QUEUE, sizeof(struct kin_queue),
@@ -381,7 +380,7 @@ void kini_queue_holder_died(struct kini_self *self, uint64_t offset, uint32_t sl
     if (kini_queue_is_store(shm))
         kini_store_holder_died(self, shm, slot);
     else if ((kini_load_acq(&shm->flags) & KINI_QUEUE_DROP) &&
-             kini_segments_are_good(self->arena, shm, 0))
+             kini_segments_are_good(self->arena, shm))
         drop_ring(self, shm); /* what has come back */
 }
 

@@ -174,7 +174,8 @@ int64_t kini_returned_peek(struct kini_self *self, struct kini_queue_shm *queue,
     uint64_t block = kini_load(&queue->returned.first);
     if (block != 0) {
         uint64_t bytes = kini_message_of(self->arena, block)->bytes;
-        memcpy(buffer, kini_message_data(self->arena, block), kini_min(bytes, capacity));
+        if (capacity > 0)
+            memcpy(buffer, kini_message_data(self->arena, block), kini_min(bytes, capacity));
         r = (int64_t)bytes;
     }
     kini_ilock_unlock(self, &queue->returned.lock);

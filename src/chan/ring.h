@@ -188,17 +188,21 @@ struct kini_waitq_shm *kini_queue_waitq(void *shm, uint32_t kind);
 int kini_queue_ready(struct kini_self *self, void *shm, uint32_t kind);
 /* The queue at an offset that may be anything; NULL: there is no block for one. */
 struct kini_queue_shm *kini_queue_at(const struct kin_arena *arena, uint64_t offset);
+/* How often to look again at what others may be changing, before it is called damaged. */
+#define KINI_LOOKS_AT_DAMAGE 20
 /* Its locks and lists, without what is in it. */
 bool kini_queue_head_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue);
 /* The segment at an offset that may be anything; NULL: there is none. */
 struct kini_segment_shm *kini_segment_at(const struct kin_arena *arena, uint64_t offset);
 bool kini_queue_chain_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue);
-/* For what was found in the arena: whether it can be a queue. A length with the mark (0: none) is
- * something else. */
-/* Whether the segment of the put side can be found. */
+/* Whether the segment of the put side can be found, and those after it. */
 bool kini_ring_tail_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue);
-bool kini_segments_are_good(const struct kin_arena *arena, struct kini_queue_shm *queue,
-                            uint64_t mark);
+/* For what was found in the arena: whether it can be a queue. */
+bool kini_segments_are_good(const struct kin_arena *arena, struct kini_queue_shm *queue);
+/* The same, but of the cells those alone where there is something to get. A length with the mark
+ * is something else. */
+bool kini_ring_can_be_emptied(const struct kin_arena *arena, struct kini_queue_shm *queue,
+                              uint64_t mark);
 void kini_queue_object_destroy(struct kini_self *self, uint64_t offset);
 void kini_queue_holder_died(struct kini_self *self, uint64_t offset, uint32_t slot);
 struct kini_cell_shm *kini_ring_oldest_back(struct kini_self *self, struct kini_queue_shm *queue,

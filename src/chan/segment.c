@@ -244,8 +244,21 @@ static bool positions_are_good(struct kini_segment_shm *segment, uint64_t base)
            tail <= kini_load_acq(&segment->head) + segment->cap;
 }
 
+/* Of the cells all, or those alone that who empties the segment would meet: as far as the one where
+ * he sees that there is no more. */
+static bool cells_are_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
+                           struct kini_segment_shm *segment, uint64_t mark, bool all)
+{
+    uint64_t first = all ? 0 : kini_load_acq(&segment->head);
+    uint64_t last = all ? segment->cap - 1 : kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    bool good = true;
+    for (uint64_t at = first; good && at <= last; at++)
+        good = cell_is_good(arena, queue, segment, at & (segment->cap - 1), mark);
+    return good;
+}
+
 static bool segment_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
-                            struct kini_segment_shm *segment, uint64_t mark)
+                            struct kini_segment_shm *segment, uint64_t mark, bool all)
 {
     uint64_t base = kini_load(&segment->base), next = kini_load_acq(&segment->next);
     if (next != 0 && !is_segment(arena, queue, next))
@@ -256,21 +269,42 @@ static bool segment_is_good(const struct kin_arena *arena, const struct kini_que
         return false;
     if (kini_load_acq(&segment->state) != KINI_SEGMENT_ACTIVE)
         return true;
-    bool good = positions_are_good(segment, base);
-    for (uint64_t i = 0; good && i < segment->cap; i++)
-        good = cell_is_good(arena, queue, segment, i, mark);
+    bool good =
+        positions_are_good(segment, base) && cells_are_good(arena, queue, segment, mark, all);
     /* or another life has begun meanwhile */
     return good || kini_load_acq(&segment->state) != KINI_SEGMENT_ACTIVE ||
            kini_load(&segment->base) != base;
 }
 
-bool kini_ring_tail_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
+static bool tail_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
 {
-    return is_at_segment(arena, queue, kini_load_acq(&queue->put_at));
+    uint64_t most = kini_load(&arena->super->units_high), at = kini_load_acq(&queue->put_at);
+    if (!is_at_segment(arena, queue, at))
+        return false;
+    struct kini_segment_shm *segment = kini_segment_of(arena, at);
+    uint64_t next = kini_load_acq(&segment->next);
+    for (uint64_t steps = 0; next != 0 && steps < most; steps++) {
+        if (!is_segment(arena, queue, next))
+            return false;
+        segment = kini_at(arena, next);
+        next = kini_load_acq(&segment->next);
+    }
+    return next == 0;
 }
 
-bool kini_segments_are_good(const struct kin_arena *arena, struct kini_queue_shm *queue,
-                            uint64_t mark)
+/* Others may be moving it on, and free what was looked at: what is damaged stays so. */
+bool kini_ring_tail_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
+{
+    for (int i = 0; i < KINI_LOOKS_AT_DAMAGE; i++) {
+        if (tail_is_good(arena, queue))
+            return true;
+        kini_pause();
+    }
+    return false;
+}
+
+static bool ring_is_good(const struct kin_arena *arena, struct kini_queue_shm *queue, uint64_t mark,
+                         bool all)
 {
     if (queue->stride % 64 != 0 || queue->stride == 0 || queue->stride > 4096 ||
         queue->inline_bytes != queue->stride - sizeof(struct kini_cell_shm) ||
@@ -281,10 +315,21 @@ bool kini_segments_are_good(const struct kin_arena *arena, struct kini_queue_shm
     uint64_t at = kini_load_acq(&queue->all_segments);
     for (struct kini_segment_shm *s = NULL; at != 0; at = kini_load(&s->all_next)) {
         s = kini_at(arena, at);
-        if (!is_segment(arena, queue, at) || !segment_is_good(arena, queue, s, mark))
+        if (!is_segment(arena, queue, at) || !segment_is_good(arena, queue, s, mark, all))
             return false;
     }
     return true;
+}
+
+bool kini_segments_are_good(const struct kin_arena *arena, struct kini_queue_shm *queue)
+{
+    return ring_is_good(arena, queue, 0, true);
+}
+
+bool kini_ring_can_be_emptied(const struct kin_arena *arena, struct kini_queue_shm *queue,
+                              uint64_t mark)
+{
+    return ring_is_good(arena, queue, mark, false);
 }
 
 /* --- linking -------------------------------------------------------------------------------- */

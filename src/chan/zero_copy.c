@@ -9,8 +9,10 @@
 /* The block of a message whose data the caller names, if this process has it in that state. */
 static uint64_t block_of(struct kini_self *self, const void *data, uint32_t state, uint32_t tag)
 {
+    if (data == NULL)
+        return 0;
     const char *prefix = (const char *)data - sizeof(struct kini_message_shm);
-    uint64_t block = data != NULL ? kini_block_check(self->arena, prefix) : 0;
+    uint64_t block = kini_block_check(self->arena, prefix);
     if (block == 0)
         return 0;
     uint64_t word = kini_load(&kini_block_header(self->arena, block)->word);
