@@ -37,35 +37,50 @@
  * last.
  *
  * Crash states (d = the dead thread):
- *   put  (1) block PRIVATE(d): swept. (2) intent written, claim not made: nothing, the cell belongs
- *        to nobody or to somebody else. (3) claimed, not published: tail > p, seq free for p, no
- *        living intent (PUT, segment, range with p): → tombstone; the block is swept. (4)
- * published, nobody woken: wake a getter for each. (12) part of a run published, not its first: all
- * of it → tombstones, the first last of all, so until then a repair can begin again; a run is put
- * whole or not at all. get  (5) intent, no claim: nothing. (6) claimed, not released: head > p, seq
- * == p+1, no living intent (GET, segment, range with p): → BACK, wake one getter; a block that the
- * dead had adopted goes back to QUEUED first. A tombstone: released. (7) released, nobody woken:
- * wake a putter for each. (13) part of a run released: that part was in d's hands, (6) for the
- *        rest.
- *   take back (8) p+1|BACK|TAKEN and no living intent: → BACK.
- *   grow (9) closed, no next: the next producer links one. (10) a segment half linked: journal LINK
- *        of `grow`: finished if `next` was set, undone if not. (11) retired, memory not given back:
- *        nothing.
- *   take in place (of a cell, also of one that is BACK; decision 012)
- *        (12) a block: TAKEN(d), cell not released: as (6), (8), the block goes back to QUEUED.
- *        (13) from the cell: copied, not TAKEN: as (6), (8), the copy is swept. (14) TAKEN(d), cell
- *        not released: as (6), (8); op_block of d's record names the copy, its `order` says that it
- *        is of this position: it becomes PRIVATE(d) before the cell says BACK, and is swept. No
- *        other message ever has that position, so what d had taken earlier stays TAKEN. (15) cell
- *        released: in the block only, TAKEN(d): the reaper puts it into the list of returned.
- *   release (16) TAKEN(d): as (15). (17) PRIVATE(d): released, swept.
- *   returned  the journal of its lock: (18) INSERT: done again. (19) REMOVE: undone, the message is
- *        the first again; the header may say TAKEN(d) meanwhile: a reaper that sees that waits for
- *        the lock, and finds OWNED. (20) in the list, nobody woken: found at the end of a slice.
- *        (21) a reaper died in INSERT for the last who had the queue: the next one, before it frees
- *        the list, takes the lock and so redoes it. (22) shut down at once: what comes back then
- *        is dropped when the holds of the dead are.
- *   reserve, publish  as put: (1) to (4).
+ *
+ *   put
+ *      1  block PRIVATE(d): swept.
+ *      2  intent written, claim not made: the cell is nobody's, or somebody else's.
+ *      3  claimed, not published: tail > p, seq free for p, no living intent (PUT, segment, range
+ *         with p): a tombstone; the block is swept.
+ *      4  published, nobody woken: a getter is woken for each.
+ *      5  part of a run published, not its first: all of it becomes tombstones, the first last of
+ *         all, so until then a repair can begin again; a run is put whole or not at all.
+ *   get
+ *      6  intent, no claim: nothing.
+ *      7  claimed, not released: head > p, seq == p+1, no living intent (GET, segment, range with
+ *         p): BACK, and a getter is woken; a block that d had adopted goes back to QUEUED first. A
+ *         tombstone: released.
+ *      8  released, nobody woken: a putter is woken for each.
+ *      9  part of a run released: that part was in d's hands; 7 for the rest.
+ *   take back
+ *     10  p+1|BACK|TAKEN and no living intent: BACK.
+ *   grow
+ *     11  closed, no next: the next producer links one.
+ *     12  a segment half linked: journal LINK of `grow`: finished if `next` was set, undone if
+ *         not.
+ *     13  retired, memory not given back: nothing.
+ *   take in place, of a cell, also of one that is BACK (decision 012)
+ *     14  a block: TAKEN(d), cell not released: as 7 and 10, the block goes back to QUEUED.
+ *     15  from the cell: copied, not TAKEN: as 7 and 10, the copy is swept.
+ *     16  TAKEN(d), cell not released: as 7 and 10; op_block of d's record names the copy, its
+ *         `order` says that it is of this position: it becomes PRIVATE(d) before the cell says
+ *         BACK, and is swept. No other message ever has that position, so what d had taken earlier
+ *         stays TAKEN.
+ *     17  cell released: in the block only, TAKEN(d): the reaper puts it into the list of
+ *         returned.
+ *   release
+ *     18  TAKEN(d): as 17.
+ *     19  PRIVATE(d): released, swept.
+ *   returned, by the journal of its lock
+ *     20  INSERT: done again.
+ *     21  REMOVE: undone, the message is the first again; the header may say TAKEN(d) meanwhile: a
+ *         reaper that sees that waits for the lock, and finds OWNED.
+ *     22  in the list, nobody woken: found at the end of a slice.
+ *     23  a reaper died in INSERT for the last who had the queue: the next one, before it frees
+ *         the list, takes the lock and so redoes it.
+ *     24  shut down at once: what comes back then is dropped when the holds of the dead are.
+ *   reserve and publish: as put, 1 to 4.
  */
 #ifndef KINI_QUEUE_LAYOUT_H
 #define KINI_QUEUE_LAYOUT_H
