@@ -30,11 +30,13 @@ static int each_thread(struct kini_self *self, uint32_t slot, thread_fn fn)
 
 static int release_locks(struct kini_self *self, uint32_t index)
 {
-    for (uint32_t i = 0; i < KINI_LOCKSTACK; i++) {
-        uint64_t off = kini_load(&self->arena->threads[index].lockstack[i]);
-        if (off != 0 && index != self->index &&
-            off + sizeof(struct kini_ilock_shm) <= self->arena->super->reserve_bytes)
+    for (uint32_t i = 0; i < KINI_LOCKSTACK && index != self->index; i++) {
+        kini_a64 *entry = &self->arena->threads[index].lockstack[i];
+        uint64_t off = kini_load(entry);
+        if (off != 0 && off + sizeof(struct kini_ilock_shm) <= self->arena->super->reserve_bytes)
             kini_ilock_recover(self, kini_at(self->arena, off), index);
+        kini_compiler_barrier();
+        kini_store(entry, 0); /* only now: should we die over it, the next one finds it */
     }
     return 0;
 }
@@ -91,6 +93,36 @@ static void count_death(struct kini_participant_shm *p, uint32_t gen)
         kini_store(&p->deaths, ((deaths >> 32) + 1) << 32 | gen);
 }
 
+/* Under the reap byte of i: nobody else gives its records away meanwhile. */
+static void release_locks_of(struct kini_self *self, uint32_t i)
+{
+    struct kin_arena *arena = self->arena;
+    if (KINI_STATE(kini_load_acq(&arena->participants[i].state)) != KINI_FREE &&
+        kini_participant_life(arena, i, false) == KINI_OS_DEAD)
+        each_thread(self, i, release_locks);
+}
+
+/* A reaper works on objects that it has no handle of. One that died over this participant may have
+ * listed a lock of an object that is about to be destroyed, and whose memory may be anything by
+ * the time it is reaped itself: so the locks of all the dead first. -EAGAIN: another one is at it,
+ * and this participant waits for the next look. */
+static int release_locks_of_reapers(struct kini_self *self, uint32_t slot)
+{
+    uint32_t high = kini_load_acq(&self->arena->super->participants_high);
+    int fd = self->arena->token_fd;
+    for (uint32_t i = 1; i < high; i++) {
+        if (i == slot || i == self->slot ||
+            KINI_STATE(kini_load_acq(&self->arena->participants[i].state)) == KINI_FREE ||
+            kini_participant_life(self->arena, i, false) != KINI_OS_DEAD)
+            continue;
+        if (kini_os_byte_lock(fd, KINI_REAP_BYTE + i) < 0)
+            return -EAGAIN;
+        release_locks_of(self, i);
+        kini_os_byte_unlock(fd, KINI_REAP_BYTE + i);
+    }
+    return 0;
+}
+
 /* Under the reap byte. */
 static int reap_locked(struct kini_self *self, uint32_t slot)
 {
@@ -102,7 +134,9 @@ static int reap_locked(struct kini_self *self, uint32_t slot)
     if (now != KINI_REAPING && kini_participant_life(self->arena, slot, false) != KINI_OS_DEAD)
         return 0;
     uint32_t gen = KINI_STATE_GEN(state);
-    int r = kini_reap_steps(self, slot);
+    int r = now == KINI_REAPING ? release_locks_of_reapers(self, slot) : 0;
+    if (r == 0)
+        r = kini_reap_steps(self, slot);
     if (r < 0)
         return r;
     if (now != KINI_RESERVED)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The dead are found and what they had is given back, whoever looks. */
 #include "arena/arena.h"
+#include "chan/ring.h"
 #include "lib/kin_test.h"
 
 #include <signal.h>
@@ -241,6 +242,40 @@ START_TEST(reapers_are_killed_too)
 }
 END_TEST
 
+/* A lock of an object that only the victim has: listed, not taken, when the reaper was killed. */
+static int list_a_lock(void *queue)
+{
+    struct kini_self *self = kini_enter(arena);
+    struct kini_queue_shm *shm = ((struct kin_queue *)queue)->shm;
+    kini_store(&self->shm->lockstack[0], kini_offset(arena, &shm->grow));
+    kini_store(&words[1], self->slot);
+    kini_store(&words[2], self->index);
+    return kt_sleep_for_ever(NULL);
+}
+
+START_TEST(what_a_dead_reaper_lists_is_let_go_before_its_memory)
+{
+    open_arena();
+    struct kin_queue *queue = kt_queue(arena, 0, 0);
+    pid_t victim = kt_fork(sleep_as_participant, NULL), reaper = kt_fork(list_a_lock, queue);
+    KT_UNTIL(kini_load(&words[0]) == 1 && kini_load(&words[2]) != 0);
+    uint32_t slot = 1;
+    while (slot == arena->slot || slot == kini_load(&words[1]))
+        slot++;
+    kini_a64 *state = &arena->participants[slot].state;
+    kt_kill(victim);
+    kt_kill(reaper);
+    kini_store(state, KINI_STATE_WORD(KINI_STATE_GEN(kini_load(state)), 0, KINI_REAPING));
+    KT_IS(kini_reap(arena, slot), 1);
+    struct kini_thread_shm *thread = &arena->threads[kini_load(&words[2])];
+    ck_assert(kini_load(&thread->state) & 1); /* it is still to be reaped itself */
+    ck_assert_uint_eq(kini_load(&thread->lockstack[0]), 0);
+    KT_IS(kin_arena_reap(arena), 1);
+    kin_queue_destroy(queue);
+    close_arena();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("arena/reaper");
@@ -252,5 +287,6 @@ int main(void)
     tcase_add_test(t, a_busy_waiter_looks);
     tcase_add_test(t, killed_while_they_allocate);
     tcase_add_test(t, reapers_are_killed_too);
+    tcase_add_test(t, what_a_dead_reaper_lists_is_let_go_before_its_memory);
     return kt_run(suite);
 }
