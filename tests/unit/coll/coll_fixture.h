@@ -14,6 +14,13 @@ static inline struct kin_value *make_value(uint32_t type, uint64_t bytes, const 
     return value;
 }
 
+static inline int64_t number_in(struct kin_value *value)
+{
+    int64_t number = 12345;
+    KT_OK(kin_value_load(value, &number));
+    return number;
+}
+
 static inline struct kin_array *make_array(uint32_t type, uint64_t item_bytes, uint64_t length)
 {
     struct kin_array *array = NULL;

@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * A descriptor for event loops: it becomes readable whenever one of the objects is ready, whoever
- * made it so, and whoever dies. Linked with --wrap=kini_os_timer_set, to take the timer away that
+ * made it so. Linked with --wrap=kini_os_timer_set, to take the timer away that
  * makes up for lost rings: then a lost ring is a hang. */
-#include "sync/handle.h"
-#include "sync/wait.h"
+#include "ready_fixture.h"
 
-#include "sync_fixture.h"
-
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
-static struct kin_event *event;
-static struct kin_queue *queue;
-static struct kin_ready *ready;
 static int rounds;
-
-#define FOR_EVER (-1)
-
 static bool without_timer;
 
 void __real_kini_os_timer_set(int fd, int64_t ns);
@@ -26,65 +16,6 @@ void __wrap_kini_os_timer_set(int fd, int64_t ns);
 void __wrap_kini_os_timer_set(int fd, int64_t ns)
 {
     __real_kini_os_timer_set(fd, without_timer ? INT64_C(3600000000000) : ns);
-}
-
-static bool readable(int timeout_ms)
-{
-    struct pollfd p = {.fd = kin_ready_fd(ready), .events = POLLIN};
-    return poll(&p, 1, timeout_ms) == 1 && p.revents == POLLIN;
-}
-
-/* As an event loop does: poll and check until something is ready. */
-static int next_ready(void)
-{
-    for (;;) {
-        KT_CHECK(readable(FOR_EVER));
-        int r = kin_ready_check(ready);
-        if (r != -EAGAIN)
-            return r;
-    }
-}
-
-/* The only record with a bell. */
-static struct kini_thread_shm *record(void)
-{
-    for (uint32_t i = 1; i < arena->super->threads_high; i++)
-        if ((arena->threads[i].state & 1) && arena->threads[i].bell != 0)
-            return &arena->threads[i];
-    return NULL;
-}
-
-static uint32_t counted_in(void *object, uint32_t type, uint32_t kind)
-{
-    struct kini_handle *handle = object;
-    return kini_load(&kini_types[type].waitq(handle->shm, kind)->nany);
-}
-
-static void open_one(struct kin_wait wait)
-{
-    KT_OK(kin_ready_create(arena, &wait, 1, &ready));
-}
-
-static void open_event(void)
-{
-    begin();
-    KT_OK(kin_event_create(arena, NULL, &event));
-    open_one(kin_wait_event(event));
-}
-
-static void close_event(void)
-{
-    kin_ready_destroy(ready);
-    ck_assert_ptr_null(record());
-    kin_event_destroy(event);
-    finish();
-}
-
-/* Nothing is ready, and it is armed. The timer is far off yet. */
-static void arm(void)
-{
-    KT_IS(kin_ready_check(ready), -EAGAIN);
-    ck_assert_uint_eq(kini_load(&record()->park), KINI_PARK_ASLEEP);
 }
 
 /* --- errors ----------------------------------------------------------------------------------- */
@@ -545,7 +476,7 @@ START_TEST(destroyed_together)
 }
 END_TEST
 
-/* --- death and fork --------------------------------------------------------------------------- */
+/* --- what may be missing ---------------------------------------------------------------------- */
 
 /* A waker that died between the mark and the ring. */
 START_TEST(the_ring_is_lost)
@@ -557,110 +488,6 @@ START_TEST(the_ring_is_lost)
         KT_OK(kin_event_set(event)); /* marked already: does not ring */
         ck_assert_int_eq(next_ready(), 0);
         KT_OK(kin_event_clear(event));
-    }
-    close_event();
-}
-END_TEST
-
-/* It does not look at what it waits for, but only polls: the dead are looked after all the same. */
-static void hold_lock_and_die(int me)
-{
-    (void)me;
-    PARTY_IS(kin_lock_acquire((struct kin_lock *)words[2], KIN_NEVER), 0);
-    die_here();
-}
-
-START_TEST(the_holder_dies)
-{
-    struct kin_lock *lock;
-    struct party victim;
-    begin();
-    KT_OK(kin_lock_create(arena, NULL, &lock));
-    words[2] = (int64_t)(uintptr_t)lock;
-    party_start(&victim, PROCESSES, hold_lock_and_die, 0);
-    KT_UNTIL(READY);
-    const struct kin_wait waits[] = {kin_wait_lock(lock), kin_wait_process(victim.process)};
-    KT_OK(kin_ready_create(arena, waits, 1, &ready));
-    arm();
-    kill(kin_process_pid(victim.process), SIGKILL);
-    ck_assert_int_eq(next_ready(), 0);
-    KT_IS(kin_lock_acquire(lock, KIN_NOW), KIN_ABANDONED);
-    KT_OK(kin_lock_release(lock));
-    party_kill(&victim);
-    kin_ready_destroy(ready);
-    kin_lock_destroy(lock);
-    finish();
-}
-END_TEST
-
-static void arm_and_die(int me)
-{
-    struct kin_wait waits[] = {kin_wait_event(event), kin_wait_get(queue)};
-    PARTY_IS(kin_ready_create(arena, waits, 2, &ready), 0);
-    if (me > 0)
-        PARTY_IS(kin_ready_check(ready), -EAGAIN);
-    die_here();
-}
-
-/* Who wakes goes on, and the record is free again. */
-START_TEST(the_owner_dies)
-{
-    char text[4];
-    begin();
-    KT_OK(kin_event_create(arena, NULL, &event));
-    queue = kt_queue(arena, 0, 0);
-    for (int i = 0; i < 6; i++) {
-        in_a_victim(arm_and_die, i % 2);
-        if (i >= 4)
-            KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count == 1);
-        KT_OK(kin_event_set(event));
-        KT_OK(kin_queue_put(queue, "a", 2, KIN_NEVER));
-        KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NEVER), 2);
-        KT_OK(kin_event_clear(event));
-        KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count == 1);
-        ck_assert_ptr_null(record());
-        ck_assert_uint_eq(kt_stat(arena).threads_count, 1);
-        ck_assert_uint_eq(counted_in(event, KINI_OBJECT_EVENT, KIN_WAIT_EVENT), 0);
-        ck_assert_uint_eq(counted_in(queue, KINI_OBJECT_QUEUE, KIN_WAIT_GET), 0);
-    }
-    kin_event_destroy(event);
-    kin_queue_destroy(queue);
-    finish();
-}
-END_TEST
-
-/* The child cannot use it, and can neither disturb it nor take it away; its own works. */
-static int child_of_owner(void *detach)
-{
-    struct kin_ready *parents = ready;
-    KT_CHECK(kin_ready_check(ready) == -ESTALE);
-    const struct kin_wait wait = kin_wait_event(event);
-    KT_CHECK(kin_ready_create(arena, &wait, 1, &ready) == 0);
-    KT_CHECK(kin_ready_check(ready) == -EAGAIN);
-    KT_CHECK(kin_ready_check(parents) == -ESTALE);
-    KT_CHECK(kin_event_set(event) == 0);
-    KT_CHECK(next_ready() == 0);
-    kin_ready_destroy(ready);
-    if (detach == NULL)
-        kin_ready_destroy(parents);
-    kin_event_destroy(event);
-    kin_arena_detach(arena);
-    if (detach != NULL)
-        kin_ready_destroy(parents);
-    return 0;
-}
-
-START_TEST(fork_with_one)
-{
-    open_event();
-    for (int i = 0; i < 4; i++) {
-        arm();
-        void *detach = i % 2 ? &rounds : NULL;
-        pid_t pid = (i < 2 ? kt_fork : kt_fork_raw)(child_of_owner, detach);
-        ck_assert_int_eq(next_ready(), 0);
-        ck_assert_int_eq(kt_wait(pid), 0);
-        KT_OK(kin_event_clear(event));
-        ck_assert_ptr_nonnull(record());
     }
     close_event();
 }
@@ -701,11 +528,5 @@ int main(void)
     tcase_add_test(t, destroyed_while_armed);
     tcase_add_test(t, destroyed_together);
     tcase_add_test(t, the_ring_is_lost);
-    if (has_processes()) {
-        t = kt_case(suite, "death", 60);
-        tcase_add_test(t, the_holder_dies);
-        tcase_add_test(t, the_owner_dies);
-        tcase_add_test(t, fork_with_one);
-    }
     return kt_run(suite);
 }
