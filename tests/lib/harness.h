@@ -236,7 +236,8 @@ void kill_copy_open(struct kill_world *world);
 void kill_view_of_copy(struct kill_world *world, struct kill_view *ret_view);
 void kill_view_of_live(struct kill_world *world, struct kill_view *ret_view);
 
-/* --- invariants (harness_arena.c, harness_queue.c) -------------------------------------------- */
+/* --- invariants (harness_arena.c, harness_queue.c, harness_ledger.c) ---------------------------
+ */
 
 /* Nothing of the dead is left: records, bits, blocks, locks; the tables agree with one another. */
 void kill_check_arena(struct kill_view *view);
