@@ -180,10 +180,8 @@ int kin_arena_create(const struct kin_arena_opts *given, struct kin_arena **ret_
 {
     struct kin_arena_opts opts;
     int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
+    if (r < 0 || (r = kini_no_flags(opts.flags)) < 0)
         return r;
-    if (opts.flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
     if (opts.path != NULL)
         return kini_fail(-EINVAL, "an arena with a path is opened, not created");
     struct kin_arena *arena = kini_arena_new();

@@ -220,8 +220,8 @@ static int open_arena(const char *name, const struct kin_arena_opts *given, bool
     int r = kini_opts_copy(&opts, sizeof opts, given);
     if (r < 0 || ((opts.path == NULL || name != NULL) && (r = check_name(name)) < 0))
         return r;
-    if (opts.flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
+    if ((r = kini_no_flags(opts.flags)) < 0)
+        return r;
     if (opts.name != NULL && (name == NULL || strcmp(opts.name, name) != 0))
         return kini_fail(-EINVAL, "two names, \"%s\" in the options", opts.name);
     opts.name = name;

@@ -53,6 +53,11 @@ int kini_opts_copy(void *ret_copy, size_t known, const void *given)
     return 0;
 }
 
+int kini_no_flags(uint32_t flags)
+{
+    return flags == 0 ? 0 : kini_fail(-EINVAL, "flags is %#x; there are none yet", flags);
+}
+
 int kini_name_copy(char field[32], const char *name)
 {
     memset(field, 0, 32);

@@ -16,6 +16,9 @@ int kini_fail_plain(int error, const char *sentence);
  * zero, unknown ones must be zero (-E2BIG otherwise). A size of 0 stands for our own. */
 int kini_opts_copy(void *ret_copy, size_t known, const void *given);
 
+/* 0, or -EINVAL: the flags of options that have none yet. */
+int kini_no_flags(uint32_t flags);
+
 /* Copy a name into a field of 32 bytes; -EINVAL if it is longer than 31. NULL gives "". */
 int kini_name_copy(char field[32], const char *name);
 

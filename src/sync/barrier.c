@@ -55,38 +55,6 @@ static void init(void *memory, const void *parties)
     shm->parties = *(const uint32_t *)parties;
 }
 
-static int check_opts(uint32_t parties_count, const struct kin_barrier_opts *opts)
-{
-    if (opts->flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts->flags);
-    if (parties_count == 0 || parties_count > KIN_BARRIER_PARTIES_MAX)
-        return kini_fail(-EINVAL, "a barrier of %u parties; 1 to %u are possible", parties_count,
-                         KIN_BARRIER_PARTIES_MAX);
-    return 0;
-}
-
-int kin_barrier_create(struct kin_arena *arena, uint32_t parties_count,
-                       const struct kin_barrier_opts *given, struct kin_barrier **ret_barrier)
-{
-    struct kin_barrier_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if ((r = check_opts(parties_count, &opts)) < 0)
-        return r;
-    struct kin_barrier *barrier;
-    r = kini_handle_create(arena, KINI_OBJECT_BARRIER, opts.name, sizeof(struct kini_barrier_shm),
-                           init, &parties_count, sizeof *barrier, &barrier);
-    if (r < 0)
-        return r;
-    barrier->action = opts.action;
-    barrier->action_arg = opts.action_arg;
-    *ret_barrier = barrier;
-    return 0;
-}
-
-/* --- by name -------------------------------------------------------------------------------- */
-
 static bool is_good(const struct kin_arena *arena, void *memory)
 {
     struct kini_barrier_shm *shm = memory;
@@ -94,8 +62,35 @@ static bool is_good(const struct kin_arena *arena, void *memory)
            shm->parties <= KIN_BARRIER_PARTIES_MAX;
 }
 
-static const struct kini_kind by_name = {KINI_OBJECT_BARRIER, sizeof(struct kin_barrier),
-                                         sizeof(struct kini_barrier_shm), is_good};
+static const struct kini_kind barrier_kind = {KINI_OBJECT_BARRIER, sizeof(struct kin_barrier),
+                                              sizeof(struct kini_barrier_shm), is_good};
+
+static int check_opts(uint32_t parties_count, const struct kin_barrier_opts *opts)
+{
+    int r = kini_no_flags(opts->flags);
+    if (r == 0 && (parties_count == 0 || parties_count > KIN_BARRIER_PARTIES_MAX))
+        r = kini_fail(-EINVAL, "a barrier of %u parties; 1 to %u are possible", parties_count,
+                      KIN_BARRIER_PARTIES_MAX);
+    return r;
+}
+
+int kin_barrier_create(struct kin_arena *arena, uint32_t parties_count,
+                       const struct kin_barrier_opts *given, struct kin_barrier **ret_barrier)
+{
+    struct kin_barrier_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    if (r < 0 || (r = check_opts(parties_count, &opts)) < 0)
+        return r;
+    const struct kini_maker maker = {.init = init, .arg = &parties_count};
+    struct kin_barrier *barrier;
+    r = kini_handle_make(arena, &barrier_kind, opts.name, &maker, &barrier);
+    if (r < 0)
+        return r;
+    barrier->action = opts.action;
+    barrier->action_arg = opts.action_arg;
+    *ret_barrier = barrier;
+    return 0;
+}
 
 int kin_barrier_open(struct kin_arena *arena, const char *name, uint32_t parties_count,
                      const struct kin_barrier_opts *given, struct kin_barrier **ret_barrier)
@@ -106,7 +101,7 @@ int kin_barrier_open(struct kin_arena *arena, const char *name, uint32_t parties
         return r;
     const struct kini_maker maker = {.init = init, .arg = &parties_count};
     struct kin_barrier *barrier;
-    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, &barrier);
+    r = kini_handle_open(arena, &barrier_kind, KINI_BY_NAME(name), &maker, &barrier);
     if (r < 0)
         return r;
     uint32_t is = ((struct kini_barrier_shm *)barrier->handle.shm)->parties;
@@ -122,15 +117,13 @@ int kin_barrier_open(struct kin_arena *arena, const char *name, uint32_t parties
 
 int kin_barrier_find(struct kin_arena *arena, const char *name, struct kin_barrier **ret_barrier)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_barrier);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &barrier_kind, KINI_BY_NAME(name), NULL, ret_barrier);
 }
 
 int kin_barrier_inherit(struct kin_arena *arena, uint32_t position,
                         struct kin_barrier **ret_barrier)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_barrier);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &barrier_kind, KINI_BY_POSITION(position), NULL, ret_barrier);
 }
 
 void kin_barrier_destroy(struct kin_barrier *barrier)

@@ -42,6 +42,15 @@ static void init(void *memory, const void *given)
     kini_waitq_init(&shm->waiters, 0);
 }
 
+static bool is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_condition_shm *shm = memory;
+    return kini_lock_is_good(arena, &shm->own) && kini_waitq_is_good(arena, &shm->waiters, 0);
+}
+
+static const struct kini_kind condition_kind = {KINI_OBJECT_CONDITION, sizeof(struct kin_condition),
+                                                sizeof(struct kini_condition_shm), is_good};
+
 static int check_lock(struct kin_arena *arena, struct kini_handle *lock, uint32_t type)
 {
     int r = kini_handle_check(lock, type);
@@ -55,10 +64,8 @@ static int copy_opts(struct kin_arena *arena, struct kin_condition_opts *ret_opt
                      const struct kin_condition_opts *given, struct kini_handle **ret_lock)
 {
     int r = kini_opts_copy(ret_opts, sizeof *ret_opts, given);
-    if (r < 0)
+    if (r < 0 || (r = kini_no_flags(ret_opts->flags)) < 0)
         return r;
-    if (ret_opts->flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", ret_opts->flags);
     if (ret_opts->lock != NULL && ret_opts->rlock != NULL)
         return kini_fail(-EINVAL, "both a lock and an rlock; one of them is wanted");
     *ret_lock = ret_opts->lock ? (struct kini_handle *)ret_opts->lock
@@ -83,27 +90,15 @@ int kin_condition_create(struct kin_arena *arena, const struct kin_condition_opt
     if (r < 0)
         return r;
     const uint32_t given_tag = lock ? lock->tag : 0;
+    const struct kini_maker maker = {.init = init, .arg = &given_tag};
     struct kin_condition *condition;
-    r = kini_handle_create(arena, KINI_OBJECT_CONDITION, opts.name,
-                           sizeof(struct kini_condition_shm), init, &given_tag, sizeof *condition,
-                           &condition);
+    r = kini_handle_make(arena, &condition_kind, opts.name, &maker, &condition);
     if (r < 0)
         return r;
     use_lock(condition, lock);
     *ret_condition = condition;
     return 0;
 }
-
-/* --- by name -------------------------------------------------------------------------------- */
-
-static bool is_good(const struct kin_arena *arena, void *memory)
-{
-    struct kini_condition_shm *shm = memory;
-    return kini_lock_is_good(arena, &shm->own) && kini_waitq_is_good(arena, &shm->waiters, 0);
-}
-
-static const struct kini_kind by_name = {KINI_OBJECT_CONDITION, sizeof(struct kin_condition),
-                                         sizeof(struct kini_condition_shm), is_good};
 
 static int open_which(struct kin_arena *arena, const struct kini_which *which,
                       const struct kin_condition_opts *given, bool find,
@@ -117,7 +112,7 @@ static int open_which(struct kin_arena *arena, const struct kini_which *which,
     const uint32_t given_tag = lock ? lock->tag : 0;
     const struct kini_maker maker = {.init = init, .arg = &given_tag};
     struct kin_condition *condition;
-    r = kini_handle_open(arena, &by_name, which, find ? NULL : &maker, &condition);
+    r = kini_handle_open(arena, &condition_kind, which, find ? NULL : &maker, &condition);
     if (r < 0)
         return r;
     uint32_t is = ((struct kini_condition_shm *)condition->handle.shm)->own.given_tag;

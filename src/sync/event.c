@@ -29,50 +29,41 @@ static void init(void *memory, const void *opts)
     kini_store(&shm->word, ((const struct kin_event_opts *)opts)->set ? 1 : 0);
 }
 
-int kin_event_create(struct kin_arena *arena, const struct kin_event_opts *given,
-                     struct kin_event **ret_event)
-{
-    struct kin_event_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    return kini_handle_create(arena, KINI_OBJECT_EVENT, opts.name, sizeof(struct kini_event_shm),
-                              init, &opts, sizeof(struct kin_event), ret_event);
-}
-
-/* --- by name -------------------------------------------------------------------------------- */
-
 static bool is_good(const struct kin_arena *arena, void *memory)
 {
     struct kini_event_shm *shm = memory;
     return kini_waitq_is_good(arena, &shm->waiters, 0);
 }
 
-static const struct kini_kind by_name = {KINI_OBJECT_EVENT, sizeof(struct kin_event),
-                                         sizeof(struct kini_event_shm), is_good};
+static const struct kini_kind event_kind = {KINI_OBJECT_EVENT, sizeof(struct kin_event),
+                                            sizeof(struct kini_event_shm), is_good};
+
+int kin_event_create(struct kin_arena *arena, const struct kin_event_opts *given,
+                     struct kin_event **ret_event)
+{
+    struct kin_event_opts opts;
+    int r = kini_opts_copy(&opts, sizeof opts, given);
+    const struct kini_maker maker = {.init = init, .arg = &opts};
+    return r < 0 ? r : kini_handle_make(arena, &event_kind, opts.name, &maker, ret_event);
+}
 
 int kin_event_open(struct kin_arena *arena, const char *name, const struct kin_event_opts *given,
                    struct kin_event **ret_event)
 {
     struct kin_event_opts opts;
     int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
     const struct kini_maker maker = {.init = init, .arg = &opts};
-    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, ret_event);
-    return r < 0 ? r : 0;
+    return r < 0 ? r : kini_handle_open(arena, &event_kind, KINI_BY_NAME(name), &maker, ret_event);
 }
 
 int kin_event_find(struct kin_arena *arena, const char *name, struct kin_event **ret_event)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_event);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &event_kind, KINI_BY_NAME(name), NULL, ret_event);
 }
 
 int kin_event_inherit(struct kin_arena *arena, uint32_t position, struct kin_event **ret_event)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_event);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &event_kind, KINI_BY_POSITION(position), NULL, ret_event);
 }
 
 void kin_event_destroy(struct kin_event *event)

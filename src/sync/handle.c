@@ -101,15 +101,6 @@ int kini_handle_make(struct kin_arena *arena, const struct kini_kind *kind, cons
     return r;
 }
 
-int kini_handle_create(struct kin_arena *arena, uint32_t type, const char *name, size_t bytes,
-                       void (*init)(void *shm, const void *arg), const void *arg,
-                       size_t handle_bytes, void *ret_handle)
-{
-    const struct kini_kind kind = {type, (uint32_t)handle_bytes, bytes, NULL};
-    const struct kini_maker maker = {.init = init, .arg = arg};
-    return kini_handle_make(arena, &kind, name, &maker, ret_handle);
-}
-
 /* Another one in each child (kini_new_cookie). */
 static uint64_t serial_of(struct kini_self *self)
 {
@@ -240,11 +231,12 @@ int kini_handle_open(struct kin_arena *arena, const struct kini_kind *kind,
     if (handle == NULL)
         return -ENOMEM;
     int r = open_into(self, handle, kind, which, maker);
-    if (r < 0)
+    if (r < 0) {
         free(handle);
-    else
-        memcpy(ret_handle, &handle, sizeof handle);
-    return r;
+        return r;
+    }
+    memcpy(ret_handle, &handle, sizeof handle);
+    return 0;
 }
 
 int kini_handle_differs(const char *name, const char *option, uint64_t wanted, uint64_t is)

@@ -20,14 +20,7 @@ struct kini_handle {
     uint32_t is_part; /* 1: it lies in the handle of another object, and is closed with that */
 };
 
-/* Make the shared structure (bytes long, zeroed, then given to init) and a handle of handle_bytes
- * that begins with a struct kini_handle. Killed on the way: nothing is left. For structures of
- * other sizes: kini_handle_make. */
-int kini_handle_create(struct kin_arena *arena, uint32_t type, const char *name, size_t bytes,
-                       void (*init)(void *shm, const void *arg), const void *arg,
-                       size_t handle_bytes, void *ret_handle);
-
-/* What an object of a type is, for those who open one by name. */
+/* What an object of a type is. */
 struct kini_kind {
     uint32_t type;         /* enum kini_object_type */
     uint32_t handle_bytes; /* of the handle, which begins with a struct kini_handle */
@@ -44,9 +37,7 @@ struct kini_which {
 #define KINI_BY_POSITION(given)                                                                    \
     (&(const struct kini_which){.position = (given), .by_position = true})
 
-/* make: a new object. open: a handle of the object that is there: 1. If there is none of that name:
- * -ENOENT, or, with init or make (which gives the block of the new one; own: see kini_new_object),
- * a new one: 0. -EPROTOTYPE: one of another type has the name. -EPROTO: damaged. */
+/* How a new one comes to be: init, or make, which gives its block (own: see kini_new_object). */
 struct kini_maker {
     void (*init)(void *shm, const void *arg); /* of shm_bytes zeroed bytes */
     int (*make)(struct kini_self *self, const void *arg, uint64_t *ret_offset);
@@ -54,8 +45,11 @@ struct kini_maker {
     void (*unmake)(struct kini_self *self, uint64_t offset); /* beside make: nobody needs it */
     const void *arg;
 };
+/* A new object and a handle of it. Killed on the way: nothing is left. */
 int kini_handle_make(struct kin_arena *arena, const struct kini_kind *kind, const char *name,
                      const struct kini_maker *maker, void *ret_handle);
+/* A handle of the object that is there. If there is none of that name: a new one, or -ENOENT if
+ * maker is NULL. -EPROTOTYPE: one of another type has the name. -EPROTO: damaged. */
 int kini_handle_open(struct kin_arena *arena, const struct kini_kind *kind,
                      const struct kini_which *which, const struct kini_maker *maker,
                      void *ret_handle);

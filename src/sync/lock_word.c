@@ -29,6 +29,12 @@ bool kini_lock_is_good(const struct kin_arena *arena, void *memory)
     return kini_waitq_is_good(arena, &shm->waiters, KINI_WAITQ_FENCE);
 }
 
+static struct kini_kind kind_of(uint32_t type, size_t handle_bytes)
+{
+    return (struct kini_kind){type, (uint32_t)handle_bytes, sizeof(struct kini_lock_shm),
+                              kini_lock_is_good};
+}
+
 int kini_lock_open(struct kin_arena *arena, uint32_t type, const struct kini_which *which,
                    const struct kin_lock_opts *given, bool find, size_t handle_bytes,
                    void *ret_handle)
@@ -37,8 +43,7 @@ int kini_lock_open(struct kin_arena *arena, uint32_t type, const struct kini_whi
     int r = copy_opts(&opts, given);
     if (r < 0)
         return r;
-    const struct kini_kind kind = {type, (uint32_t)handle_bytes, sizeof(struct kini_lock_shm),
-                                   kini_lock_is_good};
+    const struct kini_kind kind = kind_of(type, handle_bytes);
     const struct kini_maker maker = {.init = kini_lock_init, .arg = &opts};
     struct kini_handle *handle;
     r = kini_handle_open(arena, &kind, which, find ? NULL : &maker, &handle);
@@ -60,8 +65,9 @@ int kini_lock_create(struct kin_arena *arena, uint32_t type, const struct kin_lo
     int r = copy_opts(&opts, given);
     if (r < 0)
         return r;
-    return kini_handle_create(arena, type, opts.name, sizeof(struct kini_lock_shm), kini_lock_init,
-                              &opts, handle_bytes, ret_handle);
+    const struct kini_kind kind = kind_of(type, handle_bytes);
+    const struct kini_maker maker = {.init = kini_lock_init, .arg = &opts};
+    return kini_handle_make(arena, &kind, opts.name, &maker, ret_handle);
 }
 
 /* Somebody reserved it for a thread that does not wait here any more. */

@@ -15,54 +15,40 @@ static void init(void *shm, const void *unused)
     kini_lock_init(shm, NULL);
 }
 
+static const struct kini_kind once_kind = {KINI_OBJECT_ONCE, sizeof(struct kin_once),
+                                           sizeof(struct kini_lock_shm), kini_lock_is_good};
+static const struct kini_maker maker = {.init = init};
+
+static int copy_opts(struct kin_once_opts *ret_opts, const struct kin_once_opts *given)
+{
+    int r = kini_opts_copy(ret_opts, sizeof *ret_opts, given);
+    return r < 0 ? r : kini_no_flags(ret_opts->flags);
+}
+
 int kin_once_create(struct kin_arena *arena, const struct kin_once_opts *given,
                     struct kin_once **ret_once)
 {
     struct kin_once_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if (opts.flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
-    return kini_handle_create(arena, KINI_OBJECT_ONCE, opts.name, sizeof(struct kini_lock_shm),
-                              init, NULL, sizeof(struct kin_once), ret_once);
+    int r = copy_opts(&opts, given);
+    return r < 0 ? r : kini_handle_make(arena, &once_kind, opts.name, &maker, ret_once);
 }
-
-/* --- by name -------------------------------------------------------------------------------- */
-
-static bool is_good(const struct kin_arena *arena, void *memory)
-{
-    struct kini_lock_shm *shm = memory;
-    return kini_lock_is_good(arena, shm);
-}
-
-static const struct kini_kind by_name = {KINI_OBJECT_ONCE, sizeof(struct kin_once),
-                                         sizeof(struct kini_lock_shm), is_good};
 
 int kin_once_open(struct kin_arena *arena, const char *name, const struct kin_once_opts *given,
                   struct kin_once **ret_once)
 {
     struct kin_once_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if (opts.flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
-    const struct kini_maker maker = {.init = init, .arg = &opts};
-    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, ret_once);
-    return r < 0 ? r : 0;
+    int r = copy_opts(&opts, given);
+    return r < 0 ? r : kini_handle_open(arena, &once_kind, KINI_BY_NAME(name), &maker, ret_once);
 }
 
 int kin_once_find(struct kin_arena *arena, const char *name, struct kin_once **ret_once)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_once);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &once_kind, KINI_BY_NAME(name), NULL, ret_once);
 }
 
 int kin_once_inherit(struct kin_arena *arena, uint32_t position, struct kin_once **ret_once)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_once);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &once_kind, KINI_BY_POSITION(position), NULL, ret_once);
 }
 
 void kin_once_destroy(struct kin_once *once)

@@ -43,21 +43,6 @@ static void init(void *memory, const void *unused)
     kini_waitq_init(&shm->writers, 0);
 }
 
-int kin_rwlock_create(struct kin_arena *arena, const struct kin_rwlock_opts *given,
-                      struct kin_rwlock **ret_rwlock)
-{
-    struct kin_rwlock_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if (opts.flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
-    return kini_handle_create(arena, KINI_OBJECT_RWLOCK, opts.name, sizeof(struct kini_rwlock_shm),
-                              init, NULL, sizeof(struct kin_rwlock), ret_rwlock);
-}
-
-/* --- by name -------------------------------------------------------------------------------- */
-
 static bool is_good(const struct kin_arena *arena, void *memory)
 {
     struct kini_rwlock_shm *shm = memory;
@@ -65,33 +50,41 @@ static bool is_good(const struct kin_arena *arena, void *memory)
            kini_waitq_is_good(arena, &shm->writers, 0);
 }
 
-static const struct kini_kind by_name = {KINI_OBJECT_RWLOCK, sizeof(struct kin_rwlock),
-                                         sizeof(struct kini_rwlock_shm), is_good};
+static const struct kini_kind rwlock_kind = {KINI_OBJECT_RWLOCK, sizeof(struct kin_rwlock),
+                                             sizeof(struct kini_rwlock_shm), is_good};
+static const struct kini_maker maker = {.init = init};
+
+static int copy_opts(struct kin_rwlock_opts *ret_opts, const struct kin_rwlock_opts *given)
+{
+    int r = kini_opts_copy(ret_opts, sizeof *ret_opts, given);
+    return r < 0 ? r : kini_no_flags(ret_opts->flags);
+}
+
+int kin_rwlock_create(struct kin_arena *arena, const struct kin_rwlock_opts *given,
+                      struct kin_rwlock **ret_rwlock)
+{
+    struct kin_rwlock_opts opts;
+    int r = copy_opts(&opts, given);
+    return r < 0 ? r : kini_handle_make(arena, &rwlock_kind, opts.name, &maker, ret_rwlock);
+}
 
 int kin_rwlock_open(struct kin_arena *arena, const char *name, const struct kin_rwlock_opts *given,
                     struct kin_rwlock **ret_rwlock)
 {
     struct kin_rwlock_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if (opts.flags != 0)
-        return kini_fail(-EINVAL, "flags is %#x; there are none yet", opts.flags);
-    const struct kini_maker maker = {.init = init, .arg = &opts};
-    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, ret_rwlock);
-    return r < 0 ? r : 0;
+    int r = copy_opts(&opts, given);
+    return r < 0 ? r
+                 : kini_handle_open(arena, &rwlock_kind, KINI_BY_NAME(name), &maker, ret_rwlock);
 }
 
 int kin_rwlock_find(struct kin_arena *arena, const char *name, struct kin_rwlock **ret_rwlock)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_rwlock);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &rwlock_kind, KINI_BY_NAME(name), NULL, ret_rwlock);
 }
 
 int kin_rwlock_inherit(struct kin_arena *arena, uint32_t position, struct kin_rwlock **ret_rwlock)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_rwlock);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &rwlock_kind, KINI_BY_POSITION(position), NULL, ret_rwlock);
 }
 
 void kin_rwlock_destroy(struct kin_rwlock *rwlock)

@@ -39,6 +39,16 @@ static void init(void *memory, const void *arg)
     kini_store(&shm->word, KINI_COUNTED(facts->initial, 0, 0));
 }
 
+static bool is_good(const struct kin_arena *arena, void *memory)
+{
+    struct kini_semaphore_shm *shm = memory;
+    return kini_waitq_is_good(arena, &shm->waiters, 0) && shm->initial <= KIN_SEMAPHORE_MAX &&
+           shm->bounded <= 1 && shm->counted == (shm->initial > 0 || shm->bounded);
+}
+
+static const struct kini_kind semaphore_kind = {KINI_OBJECT_SEMAPHORE, sizeof(struct kin_semaphore),
+                                                sizeof(struct kini_semaphore_shm), is_good};
+
 static int check_opts(uint32_t value, const struct kin_semaphore_opts *opts)
 {
     if (value > KIN_SEMAPHORE_MAX)
@@ -54,27 +64,12 @@ int kin_semaphore_create(struct kin_arena *arena, uint32_t value,
 {
     struct kin_semaphore_opts opts;
     int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0)
-        return r;
-    if ((r = check_opts(value, &opts)) < 0)
+    if (r < 0 || (r = check_opts(value, &opts)) < 0)
         return r;
     struct semaphore_facts facts = {.initial = value, .bounded = opts.bounded};
-    return kini_handle_create(arena, KINI_OBJECT_SEMAPHORE, opts.name,
-                              sizeof(struct kini_semaphore_shm), init, &facts,
-                              sizeof(struct kin_semaphore), ret_semaphore);
+    const struct kini_maker maker = {.init = init, .arg = &facts};
+    return kini_handle_make(arena, &semaphore_kind, opts.name, &maker, ret_semaphore);
 }
-
-/* --- by name -------------------------------------------------------------------------------- */
-
-static bool is_good(const struct kin_arena *arena, void *memory)
-{
-    struct kini_semaphore_shm *shm = memory;
-    return kini_waitq_is_good(arena, &shm->waiters, 0) && shm->initial <= KIN_SEMAPHORE_MAX &&
-           shm->bounded <= 1 && shm->counted == (shm->initial > 0 || shm->bounded);
-}
-
-static const struct kini_kind by_name = {KINI_OBJECT_SEMAPHORE, sizeof(struct kin_semaphore),
-                                         sizeof(struct kini_semaphore_shm), is_good};
 
 int kin_semaphore_open(struct kin_arena *arena, const char *name, uint32_t value,
                        const struct kin_semaphore_opts *given, struct kin_semaphore **ret_semaphore)
@@ -86,7 +81,7 @@ int kin_semaphore_open(struct kin_arena *arena, const char *name, uint32_t value
     struct semaphore_facts facts = {.initial = value, .bounded = opts.bounded};
     const struct kini_maker maker = {.init = init, .arg = &facts};
     struct kin_semaphore *semaphore;
-    r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), &maker, &semaphore);
+    r = kini_handle_open(arena, &semaphore_kind, KINI_BY_NAME(name), &maker, &semaphore);
     if (r < 0)
         return r;
     struct kini_semaphore_shm *shm = semaphore->handle.shm;
@@ -103,15 +98,14 @@ int kin_semaphore_open(struct kin_arena *arena, const char *name, uint32_t value
 int kin_semaphore_find(struct kin_arena *arena, const char *name,
                        struct kin_semaphore **ret_semaphore)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_NAME(name), NULL, ret_semaphore);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &semaphore_kind, KINI_BY_NAME(name), NULL, ret_semaphore);
 }
 
 int kin_semaphore_inherit(struct kin_arena *arena, uint32_t position,
                           struct kin_semaphore **ret_semaphore)
 {
-    int r = kini_handle_open(arena, &by_name, KINI_BY_POSITION(position), NULL, ret_semaphore);
-    return r < 0 ? r : 0;
+    return kini_handle_open(arena, &semaphore_kind, KINI_BY_POSITION(position), NULL,
+                            ret_semaphore);
 }
 
 void kin_semaphore_destroy(struct kin_semaphore *semaphore)
