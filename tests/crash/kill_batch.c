@@ -135,9 +135,7 @@ static const struct kill_scenario scenarios[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_batch");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_real(&scenarios[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_real, scenarios);
     return kill_end();
 }

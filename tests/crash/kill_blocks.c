@@ -144,17 +144,8 @@ static void warm_adopt(struct kill_world *world, uint32_t who)
     mine[0] = kini_at(world->live, world->value[GIVEN]);
 }
 
-static int64_t op_alloc(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kin_block_alloc(world->live, world->scenario->bytes, &mine[0]);
-}
-
-static int64_t op_free(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kin_block_free(world->live, mine[0]);
-}
+KILL_STEP(op_alloc, kin_block_alloc(world->live, world->scenario->bytes, &mine[0]));
+KILL_STEP(op_free, kin_block_free(world->live, mine[0]));
 
 static int64_t op_reserve(struct kill_world *world, uint32_t who)
 {
@@ -277,11 +268,8 @@ static const struct kill_scenario pairs[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_blocks");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        kill_pairs(&pairs[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_real, scenarios);
+    KILL_EACH(kill_pairs, pairs);
     return kill_end();
 }

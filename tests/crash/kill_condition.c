@@ -25,19 +25,8 @@ static int64_t wait_until(kin_deadline deadline)
     return waited < 0 ? waited : r;
 }
 
-static int64_t op_wait(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return wait_until(kill_far_away());
-}
-
-static int64_t op_wait_in_vain(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return wait_until(kill_at_once()) == -ETIMEDOUT ? 0 : -EIO;
-}
+KILL_STEP(op_wait, wait_until(kill_far_away()));
+KILL_STEP(op_wait_in_vain, wait_until(kill_at_once()) == -ETIMEDOUT ? 0 : -EIO);
 
 static int64_t op_notify(struct kill_world *world, uint32_t who)
 {
@@ -126,17 +115,6 @@ static bool is_notified(struct kill_world *world, uint64_t at)
     return world->value[NOTIFIED] != 0;
 }
 
-static void one_waits(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-}
-
-static void two_wait(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-    kill_peer_waits(world, 2);
-}
-
 /* --- condition: what must hold ---------------------------------------------------------------- */
 
 static void observe_victim(struct kill_world *world, struct kill_view *view)
@@ -221,40 +199,11 @@ static void setup_barrier(struct kill_world *world)
     make_barrier(world, 3);
 }
 
-static int64_t op_arrive(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_barrier_wait(barrier, kill_far_away());
-}
-
-static int64_t op_arrive_shortly(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_barrier_wait(barrier, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO;
-}
-
-static int64_t op_arrive_at_broken(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_barrier_wait(barrier, kill_far_away()) == -EPIPE ? 0 : -EIO;
-}
-
-static int64_t op_abort(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_barrier_abort(barrier);
-}
-
-static int64_t op_reset(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_barrier_reset(barrier);
-}
+KILL_STEP(op_arrive, kin_barrier_wait(barrier, kill_far_away()));
+KILL_STEP(op_arrive_shortly, kin_barrier_wait(barrier, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO);
+KILL_STEP(op_arrive_at_broken, kin_barrier_wait(barrier, kill_far_away()) == -EPIPE ? 0 : -EIO);
+KILL_STEP(op_abort, kin_barrier_abort(barrier));
+KILL_STEP(op_reset, kin_barrier_reset(barrier));
 
 /* A peer comes, then the harness is the last. */
 static bool harness_is_last(struct kill_world *world, uint32_t times)
@@ -342,19 +291,19 @@ static const struct kill_scenario scenarios[] = {
     {.name = "condition, wait in vain, one waits",
      COMMON,
      .setup = setup_own,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_wait_in_vain, op_wait},
      .check = check_nobody_notified},
     {.name = "condition, notify one of two",
      COMMON,
      .setup = setup_own,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_notify, op_wait, op_wait},
      .check = check_notified},
     {.name = "condition of a lock, notify all",
      COMMON,
      .setup = setup_given,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_notify_all, op_wait, op_wait},
      .check = check_notified},
     {.name = "barrier, arrive, then it ends",
@@ -374,28 +323,28 @@ static const struct kill_scenario scenarios[] = {
     {.name = "barrier, arrive in vain, one waits",
      COMMON,
      .setup = setup_barrier,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_arrive_shortly, op_arrive},
      .observe = observe_member,
      .check = check_broken},
     {.name = "barrier, arrive last",
      COMMON,
      .setup = setup_barrier,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_arrive, op_arrive, op_arrive},
      .observe = observe_member,
      .check = check_broken},
     {.name = "barrier, reset",
      COMMON,
      .setup = setup_barrier,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_reset, op_arrive, op_arrive},
      .observe = observe_member,
      .check = check_broken},
     {.name = "barrier, abort",
      COMMON,
      .setup = setup_barrier,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_abort, op_arrive, op_arrive},
      .observe = observe_member,
      .check = check_broken},
@@ -414,7 +363,7 @@ static const struct kill_scenario reapings[] = {
     {.name = "reap a member of a barrier, two wait",
      COMMON,
      .setup = setup_barrier,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .stride = 150,
      .operate = {op_arrive, op_arrive, op_arrive, kill_op_reap}},
 };
@@ -422,10 +371,8 @@ static const struct kill_scenario reapings[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_condition");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reapings / sizeof reapings[0]; i++)
-        kill_reaping(&reapings[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_reaping, reapings);
     kill_real(&scenarios[2]);
     kill_real(&scenarios[9]);
     return kill_end();

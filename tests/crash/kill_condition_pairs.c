@@ -24,12 +24,7 @@ static struct kin_semaphore *semaphore;
 
 /* --- what the victims do ---------------------------------------------------------------------- */
 
-static int64_t op_event_wait(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_event_wait(event, kill_far_away());
-}
+KILL_STEP(op_event_wait, kin_event_wait(event, kill_far_away()));
 
 static int64_t op_any(struct kill_world *world, uint32_t who)
 {
@@ -38,12 +33,7 @@ static int64_t op_any(struct kill_world *world, uint32_t who)
     return kin_wait_any(world->live, waits, 1, kill_far_away());
 }
 
-static int64_t op_event_set(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_event_set(event);
-}
+KILL_STEP(op_event_set, kin_event_set(event));
 
 /* A buffer goes back with the arena when the harness goes back. */
 static _Atomic unsigned char *flag_of(struct kill_world *world)
@@ -93,19 +83,8 @@ static int64_t wait_once(kin_deadline deadline)
                                      : 1;
 }
 
-static int64_t op_wait_shortly(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return wait_once(kill_at_once());
-}
-
-static int64_t op_wait_long(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return wait_once(kill_far_away());
-}
+KILL_STEP(op_wait_shortly, wait_once(kill_at_once()));
+KILL_STEP(op_wait_long, wait_once(kill_far_away()));
 
 static int64_t op_notify(struct kill_world *world, uint32_t who)
 {
@@ -159,12 +138,7 @@ static int64_t op_write_shortly(struct kill_world *world, uint32_t who)
     return r == -ETIMEDOUT ? 0 : r < 0 ? r : kin_rwlock_release(rwlock);
 }
 
-static int64_t op_stop_reading(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_rwlock_release(rwlock);
-}
+KILL_STEP(op_stop_reading, kin_rwlock_release(rwlock));
 
 static int run(void *arg)
 {
@@ -178,12 +152,7 @@ static int64_t op_once(struct kill_world *world, uint32_t who)
     return kin_once_run(once, run, &world->page->actors[who].buffer[0], kill_far_away());
 }
 
-static int64_t op_permit(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_acquire(semaphore, kill_far_away());
-}
+KILL_STEP(op_permit, kin_semaphore_acquire(semaphore, kill_far_away()));
 
 static int64_t op_reap_third(struct kill_world *world, uint32_t who)
 {
@@ -451,7 +420,6 @@ static const struct kill_scenario scenarios[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_condition_pairs");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_pairs(&scenarios[i]);
+    KILL_EACH(kill_pairs, scenarios);
     return kill_end();
 }

@@ -181,11 +181,8 @@ static const struct kill_scenario pairs[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_growth");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        kill_pairs(&pairs[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_real, scenarios);
+    KILL_EACH(kill_pairs, pairs);
     return kill_end();
 }

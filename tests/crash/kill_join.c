@@ -35,11 +35,7 @@ static void warm_unseen(struct kill_world *world, uint32_t who)
     kini_store(world->live->guard, 0);
 }
 
-static int64_t op_enter(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kini_enter(world->live) != NULL ? -EAGAIN : -EIO;
-}
+KILL_STEP(op_enter, kini_enter(world->live) != NULL ? -EAGAIN : -EIO);
 
 static int64_t op_reserve(struct kill_world *world, uint32_t who)
 {
@@ -256,12 +252,9 @@ static const struct kill_scenario pairs[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_join");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
+    KILL_EACH(kill_run, scenarios);
     run_birth();
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        kill_pairs(&pairs[i]);
+    KILL_EACH(kill_real, scenarios);
+    KILL_EACH(kill_pairs, pairs);
     return kill_end();
 }

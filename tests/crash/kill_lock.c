@@ -14,33 +14,10 @@ static struct kin_once *once;
 
 /* --- what the victims do ---------------------------------------------------------------------- */
 
-static int64_t op_acquire(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_lock_acquire(lock, kill_far_away());
-}
-
-static int64_t op_acquire_in_vain(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_lock_acquire(lock, kill_at_once());
-}
-
-static int64_t op_release(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_lock_release(lock);
-}
-
-static int64_t op_acquire_rlock(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_rlock_acquire(rlock, kill_far_away());
-}
+KILL_STEP(op_acquire, kin_lock_acquire(lock, kill_far_away()));
+KILL_STEP(op_acquire_in_vain, kin_lock_acquire(lock, kill_at_once()));
+KILL_STEP(op_release, kin_lock_release(lock));
+KILL_STEP(op_acquire_rlock, kin_rlock_acquire(rlock, kill_far_away()));
 
 static int64_t op_rlock_twice(struct kill_world *world, uint32_t who)
 {
@@ -69,12 +46,8 @@ static int64_t op_once(struct kill_world *world, uint32_t who)
     return kin_once_run(once, run_well, &world->page->actors[who], kill_far_away());
 }
 
-static int64_t op_once_in_vain(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    (void)world;
-    return kin_once_run(once, run_badly, NULL, kill_far_away()) == -EDOM ? 0 : -EIO;
-}
+KILL_STEP(op_once_in_vain,
+          kin_once_run(once, run_badly, NULL, kill_far_away()) == -EDOM ? 0 : -EIO);
 
 /* --- before ----------------------------------------------------------------------------------- */
 
@@ -123,17 +96,6 @@ static void warm_hold(struct kill_world *world, uint32_t who)
         _Exit(3);
     if (who == 0 && (kin_lock_acquire(lock, KIN_NOW) < 0 || kin_rlock_acquire(rlock, KIN_NOW) < 0))
         _Exit(4);
-}
-
-static void one_waits(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-}
-
-static void two_wait(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-    kill_peer_waits(world, 2);
 }
 
 /* One waits, and its death has been told to nobody yet. */
@@ -288,7 +250,7 @@ static const struct kill_scenario scenarios[] = {
     {.name = "acquire in vain, one waits",
      COMMON,
      .setup = setup_held,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_acquire_in_vain, op_acquire},
      .check = check_in_vain},
     {.name = "acquire what was abandoned",
@@ -319,7 +281,7 @@ static const struct kill_scenario scenarios[] = {
      .patience = KILL_PATIENT,
      .setup = setup_free,
      .warm = warm_hold,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_release, op_acquire},
      .check = check_released},
     {.name = "release, two wait",
@@ -327,7 +289,7 @@ static const struct kill_scenario scenarios[] = {
      .patience = KILL_PATIENT,
      .setup = setup_free,
      .warm = warm_hold,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_release, op_acquire, op_acquire},
      .check = check_released},
     {.name = "release, one starves",
@@ -335,7 +297,7 @@ static const struct kill_scenario scenarios[] = {
      .patience = KILL_STARVING,
      .setup = setup_free,
      .warm = warm_hold,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_release, op_acquire},
      .check = check_released},
     {.name = "release, two starve",
@@ -343,7 +305,7 @@ static const struct kill_scenario scenarios[] = {
      .patience = KILL_STARVING,
      .setup = setup_free,
      .warm = warm_hold,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_release, op_acquire, op_acquire},
      .check = check_released},
     {.name = "release for another process",
@@ -355,7 +317,7 @@ static const struct kill_scenario scenarios[] = {
      COMMON,
      .patience = KILL_PATIENT,
      .setup = setup_held,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_release, op_acquire},
      .check = check_released},
     {.name = "rlock, acquire",
@@ -394,7 +356,7 @@ static const struct kill_scenario reapings[] = {
      COMMON,
      .setup = setup_free,
      .warm = warm_hold,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .stride = 40,
      .operate = {op_release, op_acquire, op_acquire, kill_op_reap}},
     {.name = "reap a waiter for whom it is reserved, one waits behind",
@@ -409,10 +371,8 @@ static const struct kill_scenario reapings[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_lock");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reapings / sizeof reapings[0]; i++)
-        kill_reaping(&reapings[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_reaping, reapings);
     kill_real(&scenarios[4]);
     kill_real(&scenarios[14]);
     return kill_end();

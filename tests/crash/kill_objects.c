@@ -91,12 +91,7 @@ static void check_no_objects(struct kill_world *world, struct kill_view *view)
     (void)world;
 }
 
-static int64_t op_nothing(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return 0;
-}
+KILL_STEP(op_nothing, 0);
 
 /* Whoever dies beside a creator: what it creates is its own. */
 static void check_created(struct kill_world *world, struct kill_view *view)
@@ -199,11 +194,9 @@ static const struct kill_scenario pairs[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_objects");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
+    KILL_EACH(kill_run, scenarios);
     for (size_t i = 0; i + 1 < sizeof scenarios / sizeof scenarios[0]; i++)
         kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        kill_pairs(&pairs[i]);
+    KILL_EACH(kill_pairs, pairs);
     return kill_end();
 }

@@ -98,7 +98,6 @@ static const struct kill_scenario scenarios[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_queue_pairs");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_pairs(&scenarios[i]);
+    KILL_EACH(kill_pairs, scenarios);
     return kill_end();
 }

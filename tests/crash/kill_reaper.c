@@ -33,11 +33,7 @@ static int64_t op_wait_get(struct kill_world *world, uint32_t who)
                          kin_after_ms(600000));
 }
 
-static int64_t op_create(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kin_queue_create(world->live, NULL, &mine) < 0 ? -EIO : -EAGAIN;
-}
+KILL_STEP(op_create, kin_queue_create(world->live, NULL, &mine) < 0 ? -EIO : -EAGAIN);
 
 static int64_t op_destroy(struct kill_world *world, uint32_t who)
 {
@@ -47,11 +43,7 @@ static int64_t op_destroy(struct kill_world *world, uint32_t who)
     return -EAGAIN;
 }
 
-static int64_t op_alloc(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kin_block_alloc(world->live, 200000, &block) < 0 ? -EIO : -EAGAIN;
-}
+KILL_STEP(op_alloc, kin_block_alloc(world->live, 200000, &block) < 0 ? -EIO : -EAGAIN);
 
 static int64_t op_reap(struct kill_world *world, uint32_t who)
 {

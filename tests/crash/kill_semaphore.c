@@ -13,33 +13,11 @@ static struct kin_semaphore *semaphore;
 
 /* --- what the victims do ---------------------------------------------------------------------- */
 
-static int64_t op_acquire(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_acquire(semaphore, kill_far_away());
-}
-
-static int64_t op_acquire_in_vain(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_acquire(semaphore, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO;
-}
-
-static int64_t op_release(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_release(semaphore);
-}
-
-static int64_t op_release_two(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_release_many(semaphore, 2);
-}
+KILL_STEP(op_acquire, kin_semaphore_acquire(semaphore, kill_far_away()));
+KILL_STEP(op_acquire_in_vain,
+          kin_semaphore_acquire(semaphore, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO);
+KILL_STEP(op_release, kin_semaphore_release(semaphore));
+KILL_STEP(op_release_two, kin_semaphore_release_many(semaphore, 2));
 
 static int64_t op_in_and_out(struct kill_world *world, uint32_t who)
 {
@@ -49,12 +27,7 @@ static int64_t op_in_and_out(struct kill_world *world, uint32_t who)
     return r < 0 ? r : kin_semaphore_release(semaphore);
 }
 
-static int64_t op_release_too_many(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_release_many(semaphore, 2) == -EOVERFLOW ? 0 : -EIO;
-}
+KILL_STEP(op_release_too_many, kin_semaphore_release_many(semaphore, 2) == -EOVERFLOW ? 0 : -EIO);
 
 /* --- before ----------------------------------------------------------------------------------- */
 
@@ -136,17 +109,6 @@ static void warm_two_threads(struct kill_world *world, uint32_t who)
         _Exit(5);
     if (r != 0 || kin_semaphore_release(semaphore) < 0)
         _Exit(4);
-}
-
-static void one_waits(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-}
-
-static void two_wait(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-    kill_peer_waits(world, 2);
 }
 
 /* The word names the harness, and something is to be noted for it. */
@@ -247,7 +209,7 @@ static const struct kill_scenario scenarios[] = {
     {.name = "acquire in vain, one waits",
      COMMON,
      .setup = setup_all_taken,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_acquire_in_vain, op_acquire}},
     {.name = "release",
      COMMON,
@@ -259,13 +221,13 @@ static const struct kill_scenario scenarios[] = {
      COMMON,
      .setup = setup_three,
      .warm = warm_hold,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_release, op_acquire, op_acquire}},
     {.name = "release both, two wait",
      COMMON,
      .setup = setup_three,
      .warm = warm_hold,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_release_two, op_acquire, op_acquire}},
     {.name = "bounded, in and out",
      COMMON,
@@ -281,7 +243,7 @@ static const struct kill_scenario scenarios[] = {
      .over = kill_peers_end,
      .check = check_result,
      .setup = setup_all_taken,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_release, op_acquire}},
     {.name = "release what another thread acquired",
      COMMON,
@@ -298,7 +260,7 @@ static const struct kill_scenario scenarios[] = {
      .over = kill_peers_end,
      .check = check_signal,
      .setup = setup_signal,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_release_two, op_acquire, op_acquire}},
 };
 
@@ -307,7 +269,7 @@ static const struct kill_scenario reapings[] = {
      .flags = KILL_NO_QUEUE,
      .setup = setup_three,
      .warm = warm_hold,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .over = kill_peers_end,
      .stride = 9,
      .last = {40},
@@ -336,10 +298,8 @@ static const struct kill_scenario reapings[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_semaphore");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reapings / sizeof reapings[0]; i++)
-        kill_reaping(&reapings[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_reaping, reapings);
     kill_real(&scenarios[1]);
     kill_real(&scenarios[8]);
     return kill_end();

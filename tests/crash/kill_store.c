@@ -55,11 +55,7 @@ static int64_t op_get_and_be_done(struct kill_world *world, uint32_t who)
     return r < 0 ? r : kin_queue_task_done(world->queue);
 }
 
-static int64_t op_drop(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kin_queue_shutdown(world->queue, KIN_AT_ONCE);
-}
+KILL_STEP(op_drop, kin_queue_shutdown(world->queue, KIN_AT_ONCE));
 
 /* Its caches hold free blocks of the size. */
 static void warm_caches(struct kill_world *world, uint32_t who)
@@ -86,11 +82,7 @@ static int64_t op_wait_put(struct kill_world *world, uint32_t who)
     return kin_queue_put(world->queue, message, world->scenario->bytes, kin_after_ms(600000));
 }
 
-static int64_t op_wait_join(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kin_queue_join(world->queue, kin_after_ms(600000));
-}
+KILL_STEP(op_wait_join, kin_queue_join(world->queue, kin_after_ms(600000)));
 
 /* --- what was before -------------------------------------------------------------------------- */
 
@@ -402,11 +394,8 @@ static const struct kill_scenario reapings[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_store");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reapings / sizeof reapings[0]; i++)
-        kill_reaping(&reapings[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_real, scenarios);
+    KILL_EACH(kill_reaping, reapings);
     return kill_end();
 }

@@ -18,54 +18,14 @@ static struct kin_semaphore *semaphore;
 
 /* --- what the victims do ---------------------------------------------------------------------- */
 
-static int64_t op_read(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_rwlock_acquire_read(rwlock, kill_far_away());
-}
-
-static int64_t op_write(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_rwlock_acquire_write(rwlock, kill_far_away());
-}
-
-static int64_t op_write_in_vain(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_rwlock_acquire_write(rwlock, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO;
-}
-
-static int64_t op_leave(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_rwlock_release(rwlock);
-}
-
-static int64_t op_event_wait(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_event_wait(event, kill_far_away());
-}
-
-static int64_t op_event_in_vain(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_event_wait(event, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO;
-}
-
-static int64_t op_event_set(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_event_set(event);
-}
+KILL_STEP(op_read, kin_rwlock_acquire_read(rwlock, kill_far_away()));
+KILL_STEP(op_write, kin_rwlock_acquire_write(rwlock, kill_far_away()));
+KILL_STEP(op_write_in_vain,
+          kin_rwlock_acquire_write(rwlock, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO);
+KILL_STEP(op_leave, kin_rwlock_release(rwlock));
+KILL_STEP(op_event_wait, kin_event_wait(event, kill_far_away()));
+KILL_STEP(op_event_in_vain, kin_event_wait(event, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO);
+KILL_STEP(op_event_set, kin_event_set(event));
 
 static int64_t op_event_pulse(struct kill_world *world, uint32_t who)
 {
@@ -82,17 +42,8 @@ static int64_t wait_any(struct kill_world *world, kin_deadline deadline)
     return kin_wait_any(world->live, waits, 3, deadline);
 }
 
-static int64_t op_any(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return wait_any(world, kill_far_away());
-}
-
-static int64_t op_any_in_vain(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return wait_any(world, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO;
-}
+KILL_STEP(op_any, wait_any(world, kill_far_away()));
+KILL_STEP(op_any_in_vain, wait_any(world, kill_at_once()) == -ETIMEDOUT ? 0 : -EIO);
 
 static struct kin_ready *make_ready(struct kill_world *world)
 {
@@ -126,26 +77,9 @@ static int64_t op_ready_and_any(struct kill_world *world, uint32_t who)
     return op_any(world, who);
 }
 
-static int64_t op_unlock(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_lock_release(lock);
-}
-
-static int64_t op_lock(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_lock_acquire(lock, kill_far_away());
-}
-
-static int64_t op_give(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_release(semaphore);
-}
+KILL_STEP(op_unlock, kin_lock_release(lock));
+KILL_STEP(op_lock, kin_lock_acquire(lock, kill_far_away()));
+KILL_STEP(op_give, kin_semaphore_release(semaphore));
 
 /* --- before ----------------------------------------------------------------------------------- */
 
@@ -211,17 +145,6 @@ static void warm_take(struct kill_world *world, uint32_t who)
     if (who == 0 &&
         (kin_lock_acquire(lock, KIN_NOW) < 0 || kin_semaphore_try_acquire(semaphore) < 0))
         _Exit(4);
-}
-
-static void one_waits(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-}
-
-static void two_wait(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
-    kill_peer_waits(world, 2);
 }
 
 /* --- while the victim sleeps ------------------------------------------------------------------ */
@@ -309,25 +232,25 @@ static const struct kill_scenario scenarios[] = {
     {.name = "write in vain, one wants to read",
      COMMON,
      .setup = setup_written,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_write_in_vain, op_read}},
     {.name = "stop reading, two want to write",
      COMMON,
      .setup = setup_rwlock,
      .warm = warm_read,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_leave, op_write, op_write}},
     {.name = "stop writing, one wants to read, one to write",
      COMMON,
      .setup = setup_rwlock,
      .warm = warm_write,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_leave, op_read, op_write}},
     {.name = "stop writing, one wants to write",
      COMMON,
      .setup = setup_rwlock,
      .warm = warm_write,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_leave, op_write}},
     {.name = "event, wait, then it is set",
      COMMON,
@@ -342,17 +265,17 @@ static const struct kill_scenario scenarios[] = {
     {.name = "event, wait in vain, one waits",
      COMMON,
      .setup = setup_event,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_event_in_vain, op_event_wait}},
     {.name = "event, set, two wait",
      COMMON,
      .setup = setup_event,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_event_set, op_event_wait, op_event_wait}},
     {.name = "event, set and clear, two wait",
      COMMON,
      .setup = setup_event,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_event_pulse, op_event_wait, op_event_wait}},
     {.name = "any, then an event is set",
      COMMON,
@@ -362,34 +285,34 @@ static const struct kill_scenario scenarios[] = {
     {.name = "any in vain, one waits for any",
      COMMON,
      .setup = setup_any_taken,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_any_in_vain, op_any}},
     {.name = "any, the event is set",
      COMMON,
      .setup = setup_any_taken,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_event_set, op_any, op_event_wait}},
     {.name = "any, the lock is released",
      COMMON,
      .setup = setup_any,
      .warm = warm_take,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_unlock, op_any, op_lock}},
     {.name = "any, a permit is released",
      COMMON,
      .setup = setup_any,
      .warm = warm_take,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .operate = {op_give, op_any, op_any}},
     {.name = "a descriptor, one waits for any",
      COMMON,
      .setup = setup_any_taken,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_ready, op_any}},
     {.name = "the event is set, one has a descriptor",
      COMMON,
      .setup = setup_any_taken,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .operate = {op_event_set, op_ready_and_any}},
 };
 
@@ -400,21 +323,21 @@ static const struct kill_scenario reapings[] = {
      .check = check_abandoned,
      .setup = setup_rwlock,
      .warm = warm_write,
-     .ready = two_wait,
+     .ready = kill_two_wait,
      .stride = 60,
      .operate = {op_leave, op_read, op_write, kill_op_reap}},
     {.name = "reap one who waits for any, one waits for any",
      .flags = KILL_NO_QUEUE,
      .over = kill_peers_end,
      .setup = setup_any_taken,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .stride = 150,
      .operate = {op_any, op_any, NULL, kill_op_reap}},
     {.name = "reap one who has a descriptor, one waits for any",
      .flags = KILL_NO_QUEUE,
      .over = kill_peers_end,
      .setup = setup_any_taken,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .stride = 150,
      .operate = {op_ready_and_any, op_any, NULL, kill_op_reap}},
 };
@@ -422,10 +345,8 @@ static const struct kill_scenario reapings[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_sync");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reapings / sizeof reapings[0]; i++)
-        kill_reaping(&reapings[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_reaping, reapings);
     kill_real(&scenarios[8]);
     kill_real(&scenarios[15]);
     return kill_end();

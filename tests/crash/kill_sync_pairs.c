@@ -24,12 +24,7 @@ static int64_t op_lock_in_and_out(struct kill_world *world, uint32_t who)
     return r < 0 ? r : kin_lock_release(lock);
 }
 
-static int64_t op_lock(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_lock_acquire(lock, kill_far_away());
-}
+KILL_STEP(op_lock, kin_lock_acquire(lock, kill_far_away()));
 
 static int64_t op_lock_shortly(struct kill_world *world, uint32_t who)
 {
@@ -41,19 +36,8 @@ static int64_t op_lock_shortly(struct kill_world *world, uint32_t who)
     return kin_lock_release(lock);
 }
 
-static int64_t op_unlock(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_lock_release(lock);
-}
-
-static int64_t op_permit(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_acquire(semaphore, kill_far_away());
-}
+KILL_STEP(op_unlock, kin_lock_release(lock));
+KILL_STEP(op_permit, kin_semaphore_acquire(semaphore, kill_far_away()));
 
 static int64_t op_permit_shortly(struct kill_world *world, uint32_t who)
 {
@@ -63,12 +47,7 @@ static int64_t op_permit_shortly(struct kill_world *world, uint32_t who)
     return r == -ETIMEDOUT ? 0 : r;
 }
 
-static int64_t op_give(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_semaphore_release(semaphore);
-}
+KILL_STEP(op_give, kin_semaphore_release(semaphore));
 
 /* --- before ----------------------------------------------------------------------------------- */
 
@@ -249,7 +228,6 @@ static const struct kill_scenario scenarios[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_sync_pairs");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_pairs(&scenarios[i]);
+    KILL_EACH(kill_pairs, scenarios);
     return kill_end();
 }

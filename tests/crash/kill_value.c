@@ -41,12 +41,7 @@ static int64_t op_set(struct kill_world *world, uint32_t who)
     return kin_value_set(value, &some, kill_far_away());
 }
 
-static int64_t op_add(struct kill_world *world, uint32_t who)
-{
-    (void)world;
-    (void)who;
-    return kin_value_add(value, 1, NULL);
-}
+KILL_STEP(op_add, kin_value_add(value, 1, NULL));
 
 static int64_t op_wait(struct kill_world *world, uint32_t who)
 {
@@ -58,11 +53,7 @@ static int64_t op_wait(struct kill_world *world, uint32_t who)
 
 static const struct kin_array_opts array_opts = {.type = 'd', .length = 20000};
 
-static int64_t op_create(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kin_array_create(world->live, &array_opts, &mine);
-}
+KILL_STEP(op_create, kin_array_create(world->live, &array_opts, &mine));
 
 static int64_t op_destroy(struct kill_world *world, uint32_t who)
 {
@@ -96,11 +87,6 @@ static void setup_number(struct kill_world *world)
     if (kin_value_create(world->live, &(struct kin_value_opts){.type = 'Q', .initial = &some},
                          &value) < 0)
         kill_broken("no value: %s", kin_error_text());
-}
-
-static void one_waits(struct kill_world *world)
-{
-    kill_peer_waits(world, 1);
 }
 
 /* --- after ------------------------------------------------------------------------------------ */
@@ -178,14 +164,14 @@ static const struct kill_scenario scenarios[] = {
     {.name = "set a struct, one waits",
      .flags = KILL_NO_QUEUE,
      .setup = setup_struct,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .over = kill_peers_end,
      .operate = {op_set, op_wait},
      .check = check_struct},
     {.name = "add, one waits",
      .flags = KILL_NO_QUEUE,
      .setup = setup_number,
-     .ready = one_waits,
+     .ready = kill_one_waits,
      .over = kill_peers_end,
      .operate = {op_add, op_wait},
      .check = check_number},
@@ -213,10 +199,8 @@ static const struct kill_scenario reapings[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_value");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reapings / sizeof reapings[0]; i++)
-        kill_reaping(&reapings[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_reaping, reapings);
     kill_real(&scenarios[0]);
     kill_real(&scenarios[3]);
     return kill_end();

@@ -239,11 +239,8 @@ static const struct kill_scenario scenarios[] = {
 
 #define REAPER 3u
 
-static int64_t op_reap(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return kini_reap(world->live, (uint32_t)world->page->actors[0].value) == 1 ? -EAGAIN : -EIO;
-}
+KILL_STEP(op_reap,
+          kini_reap(world->live, (uint32_t)world->page->actors[0].value) == 1 ? -EAGAIN : -EIO);
 
 static const struct kill_scenario reaping = {
     .name = "the reaper of a chosen one, one waits behind",
@@ -280,8 +277,7 @@ static void run_reaping(void)
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_wait");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
+    KILL_EACH(kill_run, scenarios);
     run_reaping();
     return kill_end();
 }

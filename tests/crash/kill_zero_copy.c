@@ -38,11 +38,7 @@ static int64_t take(struct kill_world *world, void **ret_data)
     return r == -ETIMEDOUT ? -EAGAIN : r;
 }
 
-static int64_t op_take(struct kill_world *world, uint32_t who)
-{
-    (void)who;
-    return take(world, &held[0]);
-}
+KILL_STEP(op_take, take(world, &held[0]));
 
 static int64_t op_take_two(struct kill_world *world, uint32_t who)
 {
@@ -417,13 +413,9 @@ static const struct kill_scenario pairs[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_zero_copy");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reapings / sizeof reapings[0]; i++)
-        kill_reaping(&reapings[i]);
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        kill_pairs(&pairs[i]);
+    KILL_EACH(kill_run, scenarios);
+    KILL_EACH(kill_real, scenarios);
+    KILL_EACH(kill_reaping, reapings);
+    KILL_EACH(kill_pairs, pairs);
     return kill_end();
 }

@@ -84,6 +84,23 @@ struct kill_scenario {
     void (*check)(struct kill_world *world, struct kill_view *view);   /* H, after it */
 };
 
+/* What a victim does, if that is one expression: .operate. */
+#define KILL_STEP(name, expression)                                                                \
+    static int64_t name(struct kill_world *world, uint32_t who)                                    \
+    {                                                                                              \
+        (void)world;                                                                               \
+        (void)who;                                                                                 \
+        return (expression);                                                                       \
+    }                                                                                              \
+    struct kill_world /* takes the semicolon */
+
+/* Run fn on each of an array of scenarios. */
+#define KILL_EACH(fn, scenarios)                                                                   \
+    do {                                                                                           \
+        for (size_t kill_i = 0; kill_i < sizeof(scenarios) / sizeof *(scenarios); kill_i++)        \
+            fn(&(scenarios)[kill_i]);                                                              \
+    } while (0)
+
 /* --- what victims and harness share --------------------------------------------------------- */
 
 enum kill_phase { KILL_STARTING, KILL_READY, KILL_RUNNING, KILL_DONE };
@@ -303,6 +320,8 @@ uint32_t kill_thread_of(struct kill_view *view, uint32_t slot); /* 0: none */
 int64_t kill_held(struct kill_view *view, uint32_t tag, kini_a64 *word);
 /* Peers that wait: started and stepped until they sleep. kill_peers_end: for .over. */
 struct kill_victim *kill_peer_waits(struct kill_world *world, uint32_t who);
+void kill_one_waits(struct kill_world *world); /* actor 1; for .ready */
+void kill_two_wait(struct kill_world *world);  /* actors 1 and 2 */
 void kill_peers_end(struct kill_world *world);
 /* A handle of the harness, in the arena of the view: for its public functions. */
 struct kini_handle kill_handle(struct kill_view *view, const void *of);

@@ -138,6 +138,17 @@ struct kill_victim *kill_peer_waits(struct kill_world *world, uint32_t who)
     return peer;
 }
 
+void kill_one_waits(struct kill_world *world)
+{
+    kill_peer_waits(world, 1);
+}
+
+void kill_two_wait(struct kill_world *world)
+{
+    kill_peer_waits(world, 1);
+    kill_peer_waits(world, 2);
+}
+
 void kill_peers_end(struct kill_world *world)
 {
     (void)world;
