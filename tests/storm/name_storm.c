@@ -3,16 +3,12 @@
  * while the other lives. Every item is accounted for (ledger.h), and the arena stays the same,
  * since one of them is always in it. KIN_STORM_SECONDS and KIN_SEED change length and seed. */
 #include "arena/arena.h"
-#include "lib/kin_test.h"
 #include "lib/stranger.h"
 #include "storm/ledger.h"
+#include "storm/storm.h"
 
 #include <inttypes.h>
 #include <signal.h>
-
-#ifndef STORM_SECONDS
-#define STORM_SECONDS 5
-#endif
 
 #define MOST_BYTES 3000
 #define ROLES      2
@@ -110,8 +106,7 @@ static void strike(pid_t *pid, int role)
 
 START_TEST(storm)
 {
-    const char *given = getenv("KIN_STORM_SECONDS");
-    int64_t end = kin_after_ms(1000 * (given ? atoi(given) : STORM_SECONDS));
+    int64_t end = storm_end();
     struct kt_random random = kt_random_of("storm", 0);
     struct ledger_sums sums = {0};
     uint64_t kills = 0;
@@ -144,9 +139,8 @@ END_TEST
 int main(int argc, char **argv)
 {
     kt_stranger_main(argc, argv, roles, sizeof *board);
-    const char *given = getenv("KIN_STORM_SECONDS");
     Suite *suite = suite_create("storm/name");
-    TCase *t = kt_case(suite, "name", 60 + (given ? atoi(given) : STORM_SECONDS));
+    TCase *t = kt_case(suite, "name", 60 + storm_seconds());
     tcase_add_test(t, storm);
     return kt_run(suite);
 }

@@ -5,16 +5,12 @@
  * each way: the order is checked) or several. KIN_STORM_SECONDS and KIN_SEED change length and
  * seed. */
 #include "arena/arena.h"
-#include "lib/kin_test.h"
 #include "storm/ledger.h"
+#include "storm/storm.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/wait.h>
-
-#ifndef STORM_SECONDS
-#define STORM_SECONDS 5
-#endif
 
 #define MOST        3 /* senders or receivers each way */
 #define PLACES      (4 * MOST + 1)
@@ -188,24 +184,17 @@ static int collect(int place)
 static void strike(struct kt_random *random)
 {
     int place = (int)kt_random_below(random, PLACES);
-    uint64_t what = kt_random_below(random, 10);
     if (!is_used(place))
         return;
-    if (what == 0 && !stopped[place]) {
-        kill(pids[place], SIGSTOP);
-        stopped[place] = true;
-    } else if (what < 3 && stopped[place]) {
-        kill(pids[place], SIGCONT);
-        stopped[place] = false;
-    } else {
-        kill(pids[place], SIGKILL);
-        int status = collect(place);
-        ck_assert_msg(status == 0 || status == -SIGKILL, "place %d ended with %d", place, status);
-        kills++;
-        /* What the dead had claimed comes ahead of the rest once somebody has looked after it. */
-        KT_CHECK(kin_arena_reap(arena) >= 0);
-        pids[place] = start(place);
-    }
+    if (storm_halts(random, pids[place], &stopped[place], true))
+        return;
+    kill(pids[place], SIGKILL);
+    int status = collect(place);
+    ck_assert_msg(status == 0 || status == -SIGKILL, "place %d ended with %d", place, status);
+    kills++;
+    /* What the dead had claimed comes ahead of the rest once somebody has looked after it. */
+    KT_CHECK(kin_arena_reap(arena) >= 0);
+    pids[place] = start(place);
 }
 
 /* The receivers of that end go, by a message or killed; we take what is left. */
@@ -233,9 +222,7 @@ static void leave_end(int end, bool violent)
 
 static void calm_down(struct kt_random *random)
 {
-    for (int i = 0; i < PLACES; i++)
-        if (stopped[i])
-            kill(pids[i], SIGCONT);
+    storm_continue(pids, stopped, PLACES);
     kini_store_sc(&shared->stop, 1);
     for (int i = 0; i < PLACES; i++)
         if (is_used(i) && !is_receiver(i))
@@ -278,8 +265,7 @@ static void round_of(struct kt_random *random, struct ledger_sums *sums, int64_t
 
 START_TEST(storm)
 {
-    const char *given = getenv("KIN_STORM_SECONDS");
-    int64_t end = kin_after_ms(1000 * (given ? atoi(given) : STORM_SECONDS));
+    int64_t end = storm_end();
     struct kt_random random = kt_random_of("storm", 0);
     struct ledger_sums sums = {0};
     shared = kt_share(sizeof *shared);
@@ -304,9 +290,8 @@ END_TEST
 int main(int argc, char **argv)
 {
     form = &forms[argc > 1 && strcmp(argv[1], forms[0].name) == 0 ? 0 : 1];
-    const char *given = getenv("KIN_STORM_SECONDS");
     Suite *suite = suite_create("storm/pipe");
-    TCase *t = kt_case(suite, form->name, 60 + (given ? atoi(given) : STORM_SECONDS));
+    TCase *t = kt_case(suite, form->name, 60 + storm_seconds());
     tcase_add_test(t, storm);
     return kt_run(suite);
 }

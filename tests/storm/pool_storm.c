@@ -6,16 +6,12 @@
  *   - nothing fails in another way, and nothing hangs
  * and after each owner: no worker, no object, no memory is left. */
 #include "base/atomic.h"
-#include "lib/kin_test.h"
+#include "storm/storm.h"
 
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
-
-#ifndef STORM_SECONDS
-#define STORM_SECONDS 5
-#endif
 
 #define ITEMS 300
 
@@ -160,8 +156,7 @@ static int own(void *number)
 
 START_TEST(storm)
 {
-    const char *given = getenv("KIN_STORM_SECONDS");
-    int64_t end = kin_after_ms(1000 * (given ? atoi(given) : STORM_SECONDS));
+    int64_t end = storm_end();
     struct kt_random random = kt_random_of("storm", 0);
     shared = kt_share(sizeof *shared);
     arena = kt_arena(16 * GIB);
@@ -192,9 +187,8 @@ END_TEST
 
 int main(void)
 {
-    const char *given = getenv("KIN_STORM_SECONDS");
     Suite *suite = suite_create("storm/pool");
-    TCase *t = kt_case(suite, "pool", 60 + (given ? atoi(given) : STORM_SECONDS));
+    TCase *t = kt_case(suite, "pool", 60 + storm_seconds());
     tcase_add_test(t, storm);
     return kt_run(suite);
 }

@@ -3,16 +3,12 @@
  * item is accounted for (ledger.h). The first argument says which form: inline, blocks, bounded,
  * growing. KIN_STORM_SECONDS and KIN_SEED change length and seed. */
 #include "arena/arena.h"
-#include "lib/kin_test.h"
 #include "storm/ledger.h"
+#include "storm/storm.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/wait.h>
-
-#ifndef STORM_SECONDS
-#define STORM_SECONDS 5
-#endif
 
 #define PRODUCERS   3
 #define CONSUMERS   3
@@ -247,26 +243,17 @@ static void collect(int place)
 static void strike(struct kt_random *random)
 {
     int place = (int)kt_random_below(random, PROCESSES);
-    uint64_t what = kt_random_below(random, 10);
-    if (what == 0 && !stopped[place]) {
-        kill(pids[place], SIGSTOP);
-        stopped[place] = true;
-    } else if (what < 3 && stopped[place]) {
-        kill(pids[place], SIGCONT);
-        stopped[place] = false;
-    } else {
-        kill(pids[place], SIGKILL);
-        collect(place);
-        kills++;
-        pids[place] = start(place);
-    }
+    if (storm_halts(random, pids[place], &stopped[place], true))
+        return;
+    kill(pids[place], SIGKILL);
+    collect(place);
+    kills++;
+    pids[place] = start(place);
 }
 
 static void calm_down(void)
 {
-    for (int i = 0; i < PROCESSES; i++)
-        if (stopped[i])
-            kill(pids[i], SIGCONT);
+    storm_continue(pids, stopped, PROCESSES);
     kini_store_sc(&shared->stop, 1);
     for (int i = 0; i < PROCESSES; i++)
         if (i < PRODUCERS || i >= PRODUCERS + CONSUMERS)
@@ -307,8 +294,7 @@ static void round_of(struct kt_random *random, struct ledger_sums *sums, int64_t
 
 START_TEST(storm)
 {
-    const char *given = getenv("KIN_STORM_SECONDS");
-    int64_t end = kin_after_ms(1000 * (given ? atoi(given) : STORM_SECONDS));
+    int64_t end = storm_end();
     struct kt_random random = kt_random_of("storm", 0);
     struct ledger_sums sums = {0};
     shared = kt_share(sizeof *shared);
@@ -345,9 +331,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
         if (argc > 1 && strcmp(argv[1], forms[i].name) == 0)
             form = &forms[i];
-    const char *given = getenv("KIN_STORM_SECONDS");
     Suite *suite = suite_create("storm/queue");
-    TCase *t = kt_case(suite, form->name, 60 + (given ? atoi(given) : STORM_SECONDS));
+    TCase *t = kt_case(suite, form->name, 60 + storm_seconds());
     tcase_add_test(t, storm);
     return kt_run(suite);
 }

@@ -7,16 +7,12 @@
  * length and seed. */
 #include "arena/arena.h"
 #include "chan/ring.h"
-#include "lib/kin_test.h"
 #include "storm/ledger.h"
+#include "storm/storm.h"
 
 #include <inttypes.h>
 #include <signal.h>
 #include <sys/wait.h>
-
-#ifndef STORM_SECONDS
-#define STORM_SECONDS 5
-#endif
 
 #define MOST        3 /* producers, and consumers */
 #define OTHERS      2 /* reapers; in a joinable queue the second one joins */
@@ -326,23 +322,16 @@ static uint32_t living(void)
 static void strike(struct kt_random *random)
 {
     int place = (int)kt_random_below(random, PROCESSES);
-    uint64_t what = kt_random_below(random, 10);
     if (!is_used(place))
         return;
-    if (what == 0 && !stopped[place] && form->each > 1) {
-        kill(pids[place], SIGSTOP);
-        stopped[place] = true;
-    } else if (what < 3 && stopped[place]) {
-        kill(pids[place], SIGCONT);
-        stopped[place] = false;
-    } else {
-        kill(pids[place], SIGKILL);
-        collect(place);
-        kills++;
-        if (form->each == 1) /* what it had comes first again: before its successor gets more */
-            KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count <= living());
-        pids[place] = start(place);
-    }
+    if (storm_halts(random, pids[place], &stopped[place], form->each > 1))
+        return;
+    kill(pids[place], SIGKILL);
+    collect(place);
+    kills++;
+    if (form->each == 1) /* what it had comes first again: before its successor gets more */
+        KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count <= living());
+    pids[place] = start(place);
 }
 
 static void end_all(int first, int last, int signal)
@@ -477,9 +466,7 @@ static void finish_drained(void)
 
 static void calm_down(struct kt_random *random)
 {
-    for (int i = 0; i < PROCESSES; i++)
-        if (stopped[i])
-            kill(pids[i], SIGCONT);
+    storm_continue(pids, stopped, PROCESSES);
     bool killed = kt_random_below(random, 2) == 0;
     kini_store_sc(&shared->stop, !killed);
     if (killed)
@@ -516,15 +503,9 @@ static void round_of(struct kt_random *random, struct ledger_sums *sums, int64_t
     ck_assert_uint_le(kt_stat(arena).used_bytes, 64 * 65536);
 }
 
-static int storm_seconds(void)
-{
-    const char *given = getenv("KIN_STORM_SECONDS");
-    return given ? atoi(given) : STORM_SECONDS;
-}
-
 START_TEST(storm)
 {
-    int64_t end = kin_after_ms(1000 * storm_seconds());
+    int64_t end = storm_end();
     struct kt_random random = kt_random_of("storm", 0);
     struct ledger_sums sums = {0};
     shared = kt_share(sizeof *shared);

@@ -7,17 +7,13 @@
  * quiet, in which every thread must succeed in all it does; then all leave, or all are killed at
  * once; then the scenario adds up. */
 #include "storm/sync_storm.h"
+#include "storm/storm.h"
 
 #include <signal.h>
 #include <sys/wait.h>
 
-#ifndef STORM_SECONDS
-#define STORM_SECONDS 5
-#endif
-
 static const struct scenario *const scenarios[] = {&sync_locks, &sync_semaphores, &sync_rwlocks,
                                                    &sync_conditions, &sync_mixed};
-static uint64_t seconds;
 
 /* --- a round ---------------------------------------------------------------------------------- */
 
@@ -120,7 +116,7 @@ static void round_of(struct kt_random *random, int64_t until)
 
 START_TEST(sync_storm)
 {
-    int64_t end = kin_after_ms((int64_t)(1000 * seconds));
+    int64_t end = storm_end();
     struct kt_random random = kt_random_of("storm", 0);
     signal(SIGALRM, hang);
     storm = kt_share(sizeof *storm);
@@ -142,10 +138,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
         if (argc > 1 && strcmp(argv[1], scenarios[i]->name) == 0)
             scenario = scenarios[i];
-    const char *given = getenv("KIN_STORM_SECONDS");
-    seconds = given != NULL ? strtoull(given, NULL, 0) : STORM_SECONDS;
     Suite *suite = suite_create("storm/sync");
-    TCase *t = kt_case(suite, scenario->name, 80 + (int)seconds);
+    TCase *t = kt_case(suite, scenario->name, 80 + storm_seconds());
     tcase_add_test(t, sync_storm);
     return kt_run(suite);
 }
