@@ -30,8 +30,10 @@ def children(pid):
 
 
 def leftovers():
-    """What earlier runs left behind: orphans come to this process, which is their subreaper."""
-    return children(os.getpid()), sorted(os.listdir("/dev/shm"))
+    """What earlier runs left behind: orphans come to this process, which is their subreaper; in
+    /dev/shm, only what could be kin's, for other programs come and go there, too."""
+    named = [name for name in os.listdir("/dev/shm") if name.removeprefix("sem.").startswith("kin")]
+    return children(os.getpid()), sorted(named)
 
 
 def reap_orphans():

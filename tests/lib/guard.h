@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The frame of every test program: each test runs in a process of its own, and fails if it leaves
- * anything behind: a descriptor, a mapping of an arena, an entry in /dev/shm, a child. */
+ * anything behind: a descriptor, a mapping of an arena, a child, an entry in /dev/shm that could be
+ * kin's. */
 #ifndef KT_GUARD_H
 #define KT_GUARD_H
 
@@ -13,6 +14,10 @@ TCase *kt_case(Suite *suite, const char *name, int seconds);
 
 /* Run the suite; what main returns. KIN_TEST=name runs the test case of that name only. */
 int kt_run(Suite *suite);
+
+/* Where entries with names like kin's count as left behind: /dev/shm, but for the guard's own test.
+ */
+extern const char *kt_shm_folder;
 
 /* What slows the program down, or sees memory in its own way. */
 bool kt_under_valgrind(void);
