@@ -165,9 +165,15 @@ static bool claim_ready(struct kini_self *self, struct kin_queue *queue,
     return false;
 }
 
+bool kini_basket_is_open(const struct kini_basket *basket)
+{
+    return basket->taken < basket->count &&
+           kini_round_up(basket->used, BUFFER_ALIGN) <= basket->capacity;
+}
+
 struct kini_taker kini_basket_place(struct kini_basket *basket)
 {
-    basket->used = kini_min(kini_round_up(basket->used, BUFFER_ALIGN), basket->capacity);
+    basket->used = kini_round_up(basket->used, BUFFER_ALIGN);
     return (struct kini_taker){.buffer = basket->buffer + basket->used,
                                .capacity = basket->capacity - basket->used};
 }
@@ -213,7 +219,7 @@ int64_t kini_ring_get_many(struct kini_self *self, struct kin_queue *queue,
                            struct kini_basket *basket)
 {
     int64_t r = 0;
-    while (basket->taken < basket->count && r >= 0) {
+    while (kini_basket_is_open(basket) && r >= 0) {
         struct run run;
         if (claim_ready(self, queue, basket, &run)) {
             take_run(self, queue, &run, basket);

@@ -121,7 +121,7 @@ static int64_t get_many(struct kini_self *self, struct kin_queue *queue, struct 
 static int64_t get_each(struct kin_queue *queue, struct kini_basket *basket, kin_deadline deadline)
 {
     int64_t r = 0;
-    for (; basket->taken < basket->count; deadline = KIN_NOW) {
+    for (; kini_basket_is_open(basket); deadline = KIN_NOW) {
         struct kini_taker taker = kini_basket_place(basket);
         r = kin_queue_get(queue, taker.buffer, taker.capacity, deadline);
         if (r < 0)

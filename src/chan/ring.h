@@ -72,6 +72,8 @@ struct kini_basket {
     uint64_t capacity, used;
 };
 
+/* Whether another item may go in: also one of no bytes lies on a place of its own, aligned. */
+bool kini_basket_is_open(const struct kini_basket *basket);
 /* The next free place of the buffer; what has been copied there is an item. */
 struct kini_taker kini_basket_place(struct kini_basket *basket);
 void kini_basket_add(struct kini_basket *basket, const struct kini_taker *taker, int64_t bytes);
