@@ -43,12 +43,14 @@ struct kini_self {
     uint64_t owner_word;  /* how locks name us */
     uint64_t first_key;   /* whom we let go first, and since when: sync/handle.h */
     int64_t first_since_ns;
-    int64_t slice_ns, handed_on_ns;   /* when the last sleep began, and: sync/watch.c */
-    uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
-    uint32_t probing;                 /* long spins to go: see sync/wait.c */
-    struct kini_self *next;           /* of this thread */
-    struct kini_self *next_in_arena;  /* of this arena, under its mutex */
-    struct kini_class_cache *classes; /* KINI_CLASSES of them, made at the first allocation */
+    int64_t slice_ns, handed_on_ns;    /* when the last sleep began, and: sync/watch.c */
+    int64_t idle_since_ns, bedless_ns; /* sync/bed.c */
+    struct kini_bed *bed;              /* sync/bed.c. Its descriptors: under the arena's mutex */
+    uint32_t spin;                     /* how long spinning has paid lately: see sync/wait.c */
+    uint32_t probing;                  /* long spins to go: see sync/wait.c */
+    struct kini_self *next;            /* of this thread */
+    struct kini_self *next_in_arena;   /* of this arena, under its mutex */
+    struct kini_class_cache *classes;  /* KINI_CLASSES of them, made at the first allocation */
 };
 
 struct kin_arena {
@@ -144,6 +146,8 @@ int kini_participant_reserve(struct kin_arena *arena, uint32_t *ret_slot, int *r
 /* Become the participant of a reserved slot. */
 void kini_participant_adopt(struct kin_arena *arena, uint32_t slot, int token);
 enum kini_os_life kini_participant_life(struct kin_arena *arena, uint32_t slot, bool quick);
+/* A pidfd of who is in the slot. -ESRCH: it is dead; another error: cannot be told. */
+int kini_participant_open(struct kin_arena *arena, uint32_t slot);
 
 /* --- create.c ------------------------------------------------------------------------------- */
 
@@ -263,5 +267,10 @@ bool kini_thread_leaves(struct kini_self *self);
 bool kini_ring_carries(struct kin_arena *arena, uint32_t unit, uint64_t position);
 /* Take a dead thread out of the queue it waits in, and pass on a wake it had been given. */
 void kini_wait_repair(struct kini_self *self, struct kini_thread_shm *dead);
+/* Whoever watches by descriptors is told of a new participant. Async-signal-safe. */
+void kini_bed_tell(struct kin_arena *arena);
+/* Close the descriptors of a thread's bed that must not outlive it or be a child's. */
+void kini_bed_close_fds(struct kini_self *self);
+void kini_bed_free(struct kini_self *self);
 
 #endif

@@ -46,7 +46,7 @@
 #include "base/atomic.h"
 
 #define KINI_MAGIC          0x0061656e6172696bull /* "kinarea" */
-#define KINI_LAYOUT_VERSION 3u
+#define KINI_LAYOUT_VERSION 4u
 
 #define KINI_UNIT_BYTES       65536u
 #define KINI_PARTICIPANTS_MAX 1024u
@@ -271,6 +271,9 @@ struct kini_super_shm {
     kini_a64 rest_ms;               /* when the last of those who rest will look; hint */
     kini_a64 death_seq;             /* bumped after each reaping */
     kini_a64 wait_tickets;
+    kini_a64 beds[2];      /* thread index 16 | deadline in ms 48; hint: sync/bed.c */
+    kini_a64 long_rest_ms; /* as rest_ms, of those who rest while others are in the beds; hint */
+    kini_a64 bedless_ms;   /* until then the beds stay empty: a ring failed; hint */
     _Alignas(128) struct kini_ilock_shm span_lock;
     _Alignas(128) struct kini_ilock_shm object_lock;
     _Alignas(128) struct kini_ilock_shm hold_lock; /* ledgers of the dead: sync/hold.h */

@@ -101,8 +101,10 @@ void kini_participant_adopt(struct kin_arena *arena, uint32_t slot, int token)
     arena->slot = slot;
     arena->generation = KINI_STATE_GEN(state);
     arena->token_fd = token;
-    kini_store_rel(&p->state,
-                   KINI_STATE_WORD(arena->generation, KINI_STATE_PARENT(state), KINI_LIVE));
+    /* seq_cst: before the look at the beds; pairs with gather() in sync/bed.c */
+    kini_store_sc(&p->state,
+                  KINI_STATE_WORD(arena->generation, KINI_STATE_PARENT(state), KINI_LIVE));
+    kini_bed_tell(arena);
 }
 
 static enum kini_os_life life_by_token(struct kin_arena *arena, uint32_t slot)
@@ -113,6 +115,22 @@ static enum kini_os_life life_by_token(struct kin_arena *arena, uint32_t slot)
     return locked == 0 ? KINI_OS_DEAD : locked > 0 ? KINI_OS_ALIVE : KINI_OS_UNKNOWN;
 }
 
+static struct kini_os_identity identity_of(struct kini_participant_shm *p)
+{
+    return (struct kini_os_identity){
+        .pid_namespace = kini_load(&p->pid_namespace),
+        .start_ticks = kini_load(&p->start_ticks),
+        .pidfd_inode = kini_load(&p->pidfd_inode),
+        .pid = (int32_t)kini_load(&p->pid),
+    };
+}
+
+int kini_participant_open(struct kin_arena *arena, uint32_t slot)
+{
+    struct kini_os_identity identity = identity_of(&arena->participants[slot]);
+    return kini_os_identity_open(&identity);
+}
+
 enum kini_os_life kini_participant_life(struct kin_arena *arena, uint32_t slot, bool quick)
 {
     if (slot == arena->slot)
@@ -121,12 +139,7 @@ enum kini_os_life kini_participant_life(struct kin_arena *arena, uint32_t slot, 
     uint32_t state = KINI_STATE(kini_load_acq(&p->state));
     if (state == KINI_FREE)
         return KINI_OS_UNKNOWN;
-    struct kini_os_identity identity = {
-        .pid_namespace = kini_load(&p->pid_namespace),
-        .start_ticks = kini_load(&p->start_ticks),
-        .pidfd_inode = kini_load(&p->pidfd_inode),
-        .pid = (int32_t)kini_load(&p->pid),
-    };
+    struct kini_os_identity identity = identity_of(p);
     if (state == KINI_RESERVED || identity.pid == 0)
         return life_by_token(arena, slot);
     enum kini_os_life life = kini_os_identity_life(&identity, quick);

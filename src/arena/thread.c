@@ -71,6 +71,7 @@ void kini_self_forget_classes(struct kini_self *self)
 void kini_self_forget(struct kini_self *self)
 {
     kini_self_forget_classes(self);
+    kini_bed_free(self);
     free(self);
 }
 
@@ -92,8 +93,10 @@ void kini_threads_after_fork(struct kin_arena *arena)
     /* Only the calling thread is here. Records of the parent's threads stay the parent's; the
      * private parts are unreachable from now on, but those of this thread are freed by
      * kini_enter_slow, because an allocator is not to be called in a fork handler. */
-    for (struct kini_self *self = arena->selves; self != NULL; self = self->next_in_arena)
+    for (struct kini_self *self = arena->selves; self != NULL; self = self->next_in_arena) {
+        kini_bed_close_fds(self);
         self->arena = NULL;
+    }
     arena->selves = NULL;
     kini_pollers_forget(arena);
     kini_store(&arena->orphans, 0);

@@ -13,6 +13,8 @@
 #include "base/atomic.h"
 #include <kin/time.h>
 
+struct pollfd;
+
 /* --- memory.c: one growing anonymous memory file, mapped once ------------------------------- */
 
 /* Create the file (close-on-exec, sealed against shrinking). Returns the descriptor. */
@@ -67,10 +69,10 @@ int kini_os_fence(void);
 
 /* Make a bell and give it a number that nobody else has. Returns the descriptor. */
 int kini_os_bell_create(uint64_t *ret_number);
-/* Make it readable. If there is no such bell, or no descriptor to reach it with, nothing happens.
- * *sender, 0 at first, is a word of the calling process that keeps what it rings with.
+/* Make it readable. -ECONNREFUSED: there is no such bell here; another error: nothing to reach it
+ * with. *sender, 0 at first, is a word of the calling process that keeps what it rings with.
  * Async-signal-safe, does not block, and is no cancellation point. */
-void kini_os_bell_ring(uint64_t number, kini_a64 *sender);
+int kini_os_bell_ring(uint64_t number, kini_a64 *sender);
 void kini_os_bell_sender_close(kini_a64 *sender);
 /* Take one ring back: not readable any more, unless it was rung more than once. */
 void kini_os_bell_silence(int fd);
@@ -131,6 +133,8 @@ enum kini_os_life { KINI_OS_ALIVE, KINI_OS_DEAD, KINI_OS_UNKNOWN, KINI_OS_CANNOT
  * early, while a large process is still being torn down. UNKNOWN: it is of another pid namespace.
  * CANNOT_ASK: no descriptor left to ask with. */
 enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity, bool quick);
+/* A pidfd of that very process. -ESRCH: it is dead; another error: cannot be told. */
+int kini_os_identity_open(const struct kini_os_identity *identity);
 /* 1 when the process maps the file with that inode, 0 when not, negative when it cannot be read. */
 int kini_os_maps_inode(int32_t pid, uint64_t inode);
 /* The inode of an open file, 0 when it cannot be told. */
@@ -146,6 +150,10 @@ int kini_os_pidfd_signal(int pidfd, int signal);
 int kini_os_pidfd_collect(int pidfd, int *ret_status);
 /* Wait until fd is readable. 0, -ETIMEDOUT or -EINTR. */
 int kini_os_wait_readable(int fd, kin_deadline deadline);
+/* Until one of them is ready. How many, or 0 at the deadline, -EINTR. No cancellation point. */
+int kini_os_poll(struct pollfd *polls, uint32_t count, kin_deadline deadline);
+/* How many descriptors the calling process may have. */
+uint64_t kini_os_descriptors_most(void);
 _Noreturn void kini_os_kill_self(void);
 void kini_os_close(int fd);
 int kini_os_duplicate(int fd); /* close-on-exec */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Waking without a lock: all of it may run in a signal handler. Protocol: wait_layout.h. */
+#include "sync/bed.h"
 #include "sync/wait.h"
 
 bool kini_waitq_has(struct kin_arena *arena, struct kini_waitq_shm *queue, uint32_t index)
@@ -10,13 +11,21 @@ bool kini_waitq_has(struct kin_arena *arena, struct kini_waitq_shm *queue, uint3
            kini_load(&t->wait_queue) == kini_offset(arena, queue);
 }
 
-void kini_wake_sleeper(struct kin_arena *arena, struct kini_thread_shm *t)
+/* False if there is no bell. */
+static bool ring(struct kin_arena *arena, struct kini_thread_shm *t)
 {
     uint64_t bell = kini_load(&t->bell);
-    if (kini_unlikely(bell != 0)) {
-        kini_os_bell_ring(bell, &arena->bell_sender);
+    if (bell == 0)
+        return false;
+    if (kini_os_bell_ring(bell, &arena->bell_sender) < 0 && kini_load(&t->bell) == bell)
+        kini_bed_unheard(arena, t);
+    return true;
+}
+
+void kini_wake_sleeper(struct kin_arena *arena, struct kini_thread_shm *t)
+{
+    if (kini_unlikely(ring(arena, t)))
         return;
-    }
     kini_store(&t->woken_ns, (uint64_t)kin_now_ns()); /* from which it learns how long to spin */
     kini_store(&t->woken_cpu, kini_os_cpu() + 1);
     kini_os_futex_wake(&t->park, 1);
@@ -45,8 +54,7 @@ void kini_nudge_thread(struct kin_arena *arena, struct kini_thread_shm *t)
 {
     kini_swap_sc(&t->park, KINI_PARK_WOKEN);
     kini_os_futex_wake(&t->park, 1);
-    if (kini_load(&t->bell) != 0)
-        kini_os_bell_ring(kini_load(&t->bell), &arena->bell_sender);
+    ring(arena, t);
 }
 
 static bool names(struct kini_thread_shm *t, uint64_t offset)

@@ -7,6 +7,7 @@
 #include "arena/attach.h"
 #include "arena/block.h"
 #include "arena/ilock.h"
+#include "sync/bed.h"
 #include "sync/watch.h"
 
 #include <errno.h>
@@ -506,7 +507,9 @@ bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
     uint32_t awake = KINI_PARK_AWAKE;
     if (kini_cas_sc(&me->park, &awake, KINI_PARK_ASLEEP) &&
         kini_load_sc(&me->wait_state) != KINI_WAIT_CHOSEN)
-        r = kini_os_futex_wait(&me->park, KINI_PARK_ASLEEP, last ? deadline : slice);
+        r = self->bed != NULL
+                ? kini_bed_sleep(self, last ? deadline : slice)
+                : kini_os_futex_wait(&me->park, KINI_PARK_ASLEEP, last ? deadline : slice);
     kini_swap_sc(&me->park, KINI_PARK_AWAKE); /* before the look that answers the wake */
     if (kini_load_acq(&me->wait_state) == KINI_WAIT_CHOSEN)
         return false;

@@ -4,6 +4,7 @@
 #include <kin/wait.h>
 
 #include "base/error.h"
+#include "sync/bed.h"
 #include "sync/handle.h"
 #include "sync/wait_any.h"
 #include "sync/watch.h"
@@ -23,6 +24,7 @@ struct any_call {
     const struct kin_wait *waits;
     uint32_t count;
     uint32_t fds_count;
+    struct pollfd fds[KIN_WAIT_ANY_MAX]; /* the descriptors among them */
 };
 
 /* --- what is waited for ----------------------------------------------------------------------- */
@@ -134,7 +136,8 @@ static int64_t wait_in_queues(struct kini_self *self, struct any_call *call, kin
     bool timed_out = false;
     while (r == -EAGAIN && !timed_out) {
         kin_deadline until = deadline;
-        if (call->fds_count > 0 && deadline - FD_LOOK_NS > kin_now_ns())
+        if (call->fds_count > 0 && !kini_bed_also(self, call->fds, call->fds_count) &&
+            deadline - FD_LOOK_NS > kin_now_ns())
             until = kin_after_ns(FD_LOOK_NS);
         timed_out = kini_wait_sleep(self, until) && until == deadline;
         r = look(self, call);
@@ -145,28 +148,41 @@ static int64_t wait_in_queues(struct kini_self *self, struct any_call *call, kin
     return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 
+/* Only who watches is marked: to look at the participants again. */
+static int sleep_in_bed(struct kini_self *self, kin_deadline until)
+{
+    uint32_t awake = KINI_PARK_AWAKE;
+    int r = 0;
+    if (kini_cas_sc(&self->shm->park, &awake, KINI_PARK_ASLEEP))
+        r = kini_bed_sleep(self, until);
+    kini_swap_sc(&self->shm->park, KINI_PARK_AWAKE);
+    return r;
+}
+
 /* Nothing but descriptors: the kernel waits for them. */
 static int64_t wait_for_fds(struct kini_self *self, struct any_call *call, kin_deadline deadline)
 {
-    struct pollfd fds[KIN_WAIT_ANY_MAX];
-    for (uint32_t i = 0; i < call->count; i++)
-        fds[i] = (struct pollfd){.fd = call->waits[i].fd, .events = POLLIN};
+    int64_t r = -EAGAIN;
     self->idle_slices = 0;
-    for (;;) {
+    for (bool timed_out = false; r == -EAGAIN && !timed_out;) {
         int64_t now = kin_now_ns();
         kini_watch_if_overdue(self, now);
+        bool in_bed = kini_bed_also(self, call->fds, call->fds_count);
         kin_deadline slice = kini_watch_slice(self, now);
-        bool last = deadline <= slice;
-        int64_t ns = (last ? deadline : slice) - now;
-        int found = poll(fds, call->count, ns <= 0 ? 0 : (int)((ns + 999999) / 1000000));
-        int64_t r = found > 0 ? look(self, call) : -EAGAIN;
-        if (r != -EAGAIN || last) {
-            self->slice_ns = kin_now_ns(); /* nobody wrote down when we were woken */
-            kini_watch_leave(self);
-            return r == -EAGAIN ? -ETIMEDOUT : r;
+        timed_out = deadline <= slice;
+        slice = timed_out ? deadline : slice;
+        int slept = in_bed && self->bed != NULL ? sleep_in_bed(self, slice)
+                                                : kini_os_poll(call->fds, call->fds_count, slice);
+        r = look(self, call);
+        timed_out = timed_out && kin_now_ns() >= deadline;
+        if (r == -EAGAIN && slept <= 0) {
+            kini_watch_look(self);
+            self->idle_slices++;
         }
-        kini_watch_look(self);
     }
+    self->slice_ns = kin_now_ns(); /* nobody wrote down when we were woken */
+    kini_watch_leave(self);
+    return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 
 int kin_wait_any(struct kin_arena *arena, const struct kin_wait *waits, uint32_t count,
@@ -178,7 +194,8 @@ int kin_wait_any(struct kin_arena *arena, const struct kin_wait *waits, uint32_t
     struct any_call call = {.waits = waits, .count = count};
     int64_t r = kini_waits_check(arena, waits, count);
     for (uint32_t i = 0; r == 0 && i < count; i++)
-        call.fds_count += waits[i].kind == KIN_WAIT_FD;
+        if (waits[i].kind == KIN_WAIT_FD)
+            call.fds[call.fds_count++] = (struct pollfd){.fd = waits[i].fd, .events = POLLIN};
     if (r == 0)
         r = look(self, &call);
     if (r != -EAGAIN)

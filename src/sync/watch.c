@@ -17,25 +17,18 @@
  * the next and not yet woken it: as in 1. (3) the one it has named was dead: as in 1. (4) somebody
  * dies who would have ended its rest: the one after it does. */
 #include "sync/watch.h"
+#include "sync/bed.h"
 #include "sync/wait.h"
 
-#define LOOK_MS      40
-#define LOOK_US_EACH 1000 /* of the participants, once that is more */
-#define REST_MS      100
-#define REST_MS_EACH 20 /* more for each participant, the first time */
-#define LATE_MS      20 /* a watcher that is so late is taken for dead */
-#define OVERDUE_MS   100
-#define HAND_ON_MS   10
-
-static uint64_t claim(uint32_t index, uint64_t until_ms)
-{
-    return (uint64_t)index << 48 | until_ms;
-}
-
-static bool is_vacant(uint64_t watcher, uint64_t now_ms)
-{
-    return watcher == 0 || (watcher & 0xffffffffffffull) + LATE_MS < now_ms;
-}
+#define LOOK_MS        40
+#define LOOK_US_EACH   1000 /* of the participants, once that is more */
+#define REST_MS        100
+#define REST_MS_EACH   20 /* more for each participant, the first time */
+#define OVERDUE_MS     100
+#define HAND_ON_MS     10
+#define LONG_REST_MS   250 /* of those who rest while others are in the beds */
+#define BED_LOOK_MS    (KINI_BED_TICK_MS - 50)
+#define BED_OVERDUE_MS (2 * KINI_BED_TICK_MS)
 
 static uint64_t next_look_ms(struct kini_super_shm *super, uint64_t now_ms)
 {
@@ -43,34 +36,51 @@ static uint64_t next_look_ms(struct kini_super_shm *super, uint64_t now_ms)
     return now_ms + (all_ms > LOOK_MS ? all_ms : LOOK_MS);
 }
 
+/* The next moment after the last one chosen, whole ms apart. */
+static uint64_t choose_moment(struct kini_self *self, kini_a64 *last, uint64_t now_ms, uint64_t ms)
+{
+    uint64_t last_ms = kini_load(last), until_ms;
+    uint64_t most_ms = now_ms + (uint64_t)kini_load(&self->arena->super->threads_high) * ms;
+    do {
+        until_ms = (last_ms > now_ms ? last_ms : now_ms) + ms;
+        if (until_ms > most_ms) /* many have not come, for they were served */
+            return most_ms;
+    } while (!kini_cas(last, &last_ms, until_ms));
+    return until_ms;
+}
+
 /* The first rest of a wait, which may be short, asks nothing of the others. */
-static uint64_t next_rest_ms(struct kini_self *self, uint64_t now_ms)
+static uint64_t next_rest_ms(struct kini_self *self, uint64_t now_ms, uint32_t cover)
 {
     struct kini_super_shm *super = self->arena->super;
-    uint64_t last_ms = kini_load(&super->rest_ms), until_ms;
-    uint64_t most_ms = now_ms + (uint64_t)kini_load(&super->threads_high) * REST_MS;
     if (self->idle_slices == 0)
         return now_ms + REST_MS + (uint64_t)kini_load(&super->participants_high) * REST_MS_EACH +
                (uint64_t)(self->index % 32) * 3; /* a little apart from one another */
-    do {
-        until_ms = (last_ms > now_ms ? last_ms : now_ms) + REST_MS;
-        if (until_ms > most_ms) /* many have not come, for they were served */
-            return most_ms;
-    } while (!kini_cas(&super->rest_ms, &last_ms, until_ms));
-    return until_ms;
+    return cover == KINI_BED_ENOUGH
+               ? choose_moment(self, &super->long_rest_ms, now_ms, LONG_REST_MS)
+               : choose_moment(self, &super->rest_ms, now_ms, REST_MS);
 }
 
 kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns)
 {
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)now_ns / 1000000, seen = kini_load(&super->watcher);
+    kin_deadline until;
     self->slice_ns = now_ns;
-    if (is_vacant(seen, now_ms) || seen >> 48 == self->index) {
+    if (kini_bed_prepare(self, now_ns, &until)) {
+        if (seen >> 48 == self->index)
+            kini_cas(&super->watcher, &seen, 0);
+        return until;
+    }
+    uint32_t cover = kini_bed_cover(self, now_ms);
+    if (cover > 0)
+        return (int64_t)next_rest_ms(self, now_ms, cover) * 1000000;
+    if (kini_claim_is_vacant(seen, now_ms) || seen >> 48 == self->index) {
         uint64_t until_ms = next_look_ms(super, now_ms);
-        if (kini_cas(&super->watcher, &seen, claim(self->index, until_ms)))
+        if (kini_cas(&super->watcher, &seen, kini_claim(self->index, until_ms)))
             return (int64_t)until_ms * 1000000;
     }
-    return (int64_t)next_rest_ms(self, now_ms) * 1000000;
+    return (int64_t)next_rest_ms(self, now_ms, cover) * 1000000;
 }
 
 /* The kernel ends a daemon with its parent, unless somebody holds the parent's life line who should
@@ -94,9 +104,11 @@ void kini_watch_look(struct kini_self *self)
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)kin_now_ns() / 1000000, looked = kini_load(&super->looked_ms);
     uint64_t watcher = kini_load(&super->watcher), wait_ms = OVERDUE_MS;
-    if (watcher >> 48 == self->index)
+    if (watcher >> 48 == self->index || kini_bed_reap(self))
         wait_ms = 0;
-    else if (is_vacant(watcher, now_ms))
+    else if (kini_bed_cover(self, now_ms) > 0)
+        wait_ms = self->bed != NULL ? BED_LOOK_MS : BED_OVERDUE_MS;
+    else if (kini_claim_is_vacant(watcher, now_ms))
         wait_ms = LOOK_MS;
     if (wait_ms > 0 && now_ms - looked < wait_ms + kini_load(&super->participants_high))
         return;
@@ -108,17 +120,37 @@ void kini_watch_if_overdue(struct kini_self *self, int64_t now_ns)
 {
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)now_ns / 1000000;
-    if (now_ms - kini_load(&super->looked_ms) >= OVERDUE_MS + kini_load(&super->participants_high))
+    uint64_t looked_ms = kini_load(&super->looked_ms), all = kini_load(&super->participants_high);
+    if (now_ms - looked_ms >= OVERDUE_MS + all &&
+        (now_ms - looked_ms >= BED_OVERDUE_MS + all || kini_bed_cover(self, now_ms) == 0))
         kini_watch_look(self);
 }
 
 /* True if the thread slept: it will look at the role before it sleeps again, or leaves. */
-static bool wake_up(struct kin_arena *arena, struct kini_thread_shm *t)
+bool kini_watch_wake(struct kin_arena *arena, struct kini_thread_shm *t)
 {
     if (kini_swap_sc(&t->park, KINI_PARK_WOKEN) != KINI_PARK_ASLEEP)
         return false;
     kini_wake_sleeper(arena, t);
     return true;
+}
+
+/* Sleeps on a futex. With a bell it is in a bed, or a descriptor in which nobody sleeps. */
+static bool rests(struct kini_thread_shm *t)
+{
+    return (kini_load_acq(&t->state) & 1) && kini_load(&t->park) == KINI_PARK_ASLEEP &&
+           kini_load(&t->bell) == 0;
+}
+
+void kini_watch_call(struct kin_arena *arena, uint32_t index)
+{
+    uint32_t high = kini_load_acq(&arena->super->threads_high);
+    for (uint32_t i = 1; i < high; i++) {
+        struct kini_thread_shm *t = &arena->threads[index > i ? index - i : index + high - 1 - i];
+        if (rests(t) && !kini_bed_is_of(arena, KINI_THREAD_SLOT(kini_load(&t->state))) &&
+            kini_watch_wake(arena, t))
+            return;
+    }
 }
 
 /* To the sleeper before it in the table: where threads take turns, that is the one which has most
@@ -131,13 +163,13 @@ static void hand_on(struct kin_arena *arena, uint64_t seen, int64_t now_ns)
     for (uint32_t i = 1; i + 1 < high; i++) {
         uint32_t index = leaves > i ? leaves - i : leaves + high - 1 - i;
         struct kini_thread_shm *t = &arena->threads[index];
-        if (!(kini_load_acq(&t->state) & 1) || kini_load(&t->park) != KINI_PARK_ASLEEP ||
-            kini_load(&t->bell) != 0) /* of a descriptor: nobody sleeps there */
+        if (!rests(t))
             continue;
-        if (!kini_cas(&super->watcher, &seen, claim(index, until_ms)))
+        if (!kini_cas(&super->watcher, &seen, kini_claim(index, until_ms)))
             return; /* somebody took it meanwhile */
-        seen = claim(index, until_ms);
-        if (wake_up(arena, t)) /* after the claim: should it leave at once, it sees its role */
+        seen = kini_claim(index, until_ms);
+        if (kini_watch_wake(arena,
+                            t)) /* after the claim: should it leave at once, it sees its role */
             return;
     }
     kini_cas(&super->watcher, &seen, 0);
@@ -145,6 +177,7 @@ static void hand_on(struct kin_arena *arena, uint64_t seen, int64_t now_ns)
 
 void kini_watch_leave(struct kini_self *self)
 {
+    kini_bed_leave(self);
     uint64_t seen = kini_load(&self->arena->super->watcher);
     if (seen >> 48 != self->index)
         return;
@@ -165,4 +198,6 @@ void kini_watch_died(struct kin_arena *arena, uint32_t index)
     uint64_t seen = kini_load(&arena->super->watcher);
     if (seen >> 48 == index)
         hand_on(arena, seen, kin_now_ns());
+    if (kini_bed_died(arena, index))
+        kini_watch_call(arena, index);
 }

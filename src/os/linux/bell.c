@@ -70,25 +70,29 @@ static int sender_fd(uint64_t sender)
     return sender != 0 && (uint32_t)kini_os_inode(fd) == (uint32_t)sender ? fd : -1;
 }
 
-void kini_os_bell_ring(uint64_t number, kini_a64 *sender)
+int kini_os_bell_ring(uint64_t number, kini_a64 *sender)
 {
     struct sockaddr_un name;
     int saved = errno;
     uint64_t kept = kini_load(sender);
     int fd = sender_fd(kept);
     bool keep = true;
+    int r = 0;
     if (fd < 0) {
         fd = (int)syscall(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        r = fd < 0 ? -errno : 0;
         keep = fd >= 0 &&
                kini_cas(sender, &kept, (uint64_t)(fd + 1) << 32 | (uint32_t)kini_os_inode(fd));
     }
     if (fd >= 0) {
         socklen_t bytes = name_of(number, &name);
-        syscall(SYS_sendto, fd, "", (size_t)0, MSG_DONTWAIT | MSG_NOSIGNAL, &name, bytes);
+        if (syscall(SYS_sendto, fd, "", (size_t)0, MSG_DONTWAIT | MSG_NOSIGNAL, &name, bytes) < 0)
+            r = errno == EAGAIN ? 0 : -errno; /* full of rings: it is readable */
         if (!keep)
             syscall(SYS_close, fd);
     }
     errno = saved;
+    return r;
 }
 
 void kini_os_bell_sender_close(kini_a64 *sender)

@@ -193,14 +193,19 @@ static enum kini_os_life life_of_taken_pid(const struct kini_os_identity *identi
     return KINI_OS_DEAD;
 }
 
-enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity, bool quick)
+static uint64_t this_namespace(void)
 {
     uint64_t own = kini_load(&own_namespace);
     if (own == 0) {
         own = inode_of_path("/proc/self/ns/pid");
         kini_store(&own_namespace, own);
     }
-    if (identity->pid <= 0 || identity->pid_namespace != own)
+    return own;
+}
+
+enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity, bool quick)
+{
+    if (identity->pid <= 0 || identity->pid_namespace != this_namespace())
         return KINI_OS_UNKNOWN;
     int pidfd = kini_os_pidfd_open(identity->pid);
     if (pidfd == -ESRCH)
@@ -219,6 +224,17 @@ enum kini_os_life kini_os_identity_life(const struct kini_os_identity *identity,
         life = KINI_OS_DEAD;
     close(pidfd);
     return life;
+}
+
+int kini_os_identity_open(const struct kini_os_identity *identity)
+{
+    if (identity->pid <= 0 || identity->pid_namespace != this_namespace())
+        return -EOPNOTSUPP;
+    int pidfd = kini_os_pidfd_open(identity->pid);
+    if (pidfd < 0 || same_process(pidfd, identity))
+        return pidfd;
+    close(pidfd);
+    return -ESRCH;
 }
 
 int kini_os_maps_inode(int32_t pid, uint64_t inode)

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -42,19 +43,41 @@ int kini_os_pidfd_collect(int pidfd, int *ret_status)
     return 0;
 }
 
+/* NULL: for ever. */
+static struct timespec *time_left(kin_deadline deadline, struct timespec *left)
+{
+    if (deadline == KIN_NEVER)
+        return NULL;
+    int64_t ns = deadline == KIN_NOW ? 0 : deadline - kin_now_ns();
+    if (ns < 0)
+        ns = 0;
+    *left = (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = ns % 1000000000};
+    return left;
+}
+
 int kini_os_wait_readable(int fd, kin_deadline deadline)
 {
     struct pollfd p = {.fd = fd, .events = POLLIN};
-    struct timespec left, *timeout = NULL;
-    if (deadline != KIN_NEVER) {
-        int64_t ns = deadline == KIN_NOW ? 0 : deadline - kin_now_ns();
-        if (ns < 0)
-            ns = 0;
-        left = (struct timespec){.tv_sec = (time_t)(ns / 1000000000), .tv_nsec = ns % 1000000000};
-        timeout = &left;
-    }
-    int r = ppoll(&p, 1, timeout, NULL);
+    struct timespec left;
+    int r = ppoll(&p, 1, time_left(deadline, &left), NULL);
     return r > 0 ? 0 : r == 0 ? -ETIMEDOUT : -errno;
+}
+
+int kini_os_poll(struct pollfd *polls, uint32_t count, kin_deadline deadline)
+{
+    struct timespec left;
+    int saved = errno;
+    long r = syscall(SYS_ppoll, polls, (unsigned long)count, time_left(deadline, &left), NULL,
+                     (size_t)0);
+    int result = r < 0 ? -errno : (int)r;
+    errno = saved;
+    return result;
+}
+
+uint64_t kini_os_descriptors_most(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? 0 : limit.rlim_cur;
 }
 
 void kini_os_kill_self(void)
