@@ -36,7 +36,6 @@
 
 #define PARTICIPANTS_MOST 128u /* with more of them nobody lies in a bed */
 #define SHARE             8u   /* nor if it took more than one in so many descriptors */
-#define IDLE_NS           INT64_C(500000000)
 #define REFUSED_NS        INT64_C(10000000000) /* to the next try, if there was no bed to be had */
 #define UNEASY_MS         40                   /* somebody has ended and could not be reaped yet */
 #define UNHEARD_MS        60000
@@ -215,11 +214,6 @@ void kini_bed_free(struct kini_self *self)
 
 /* --- in and out ------------------------------------------------------------------------------- */
 
-bool kini_bed_is_due(const struct kini_self *self, int64_t now_ns)
-{
-    return self->idle_slices > 0 && now_ns - self->idle_since_ns >= IDLE_NS;
-}
-
 /* How many others we may have a pidfd of. */
 static uint32_t guests_most(void)
 {
@@ -275,7 +269,7 @@ static bool is_there_twice(const struct kini_self *self, uint64_t now_ms)
 
 static bool may_have_one(struct kini_self *self, int64_t now_ns)
 {
-    return kini_bed_is_due(self, now_ns) && now_ns >= self->bedless_ns &&
+    return kini_watch_is_long(self, now_ns) && now_ns >= self->bedless_ns &&
            !is_forbidden(self, (uint64_t)now_ns / 1000000);
 }
 

@@ -15,8 +15,6 @@ uint32_t kini_bed_cover(const struct kini_self *self, uint64_t now_ms);
 
 /* A sleep begins. True if we lie in a bed that watches now; *ret_until is the end of the slice. */
 bool kini_bed_prepare(struct kini_self *self, int64_t now_ns, kin_deadline *ret_until);
-/* Whether the thread has waited for so long that a bed is worth its price. */
-bool kini_bed_is_due(const struct kini_self *self, int64_t now_ns);
 /* In place of the futex, once park is ASLEEP: 0 woken, -ETIMEDOUT: the end of the slice, or
  * somebody has died; -EINTR. Also ends when one of the caller's descriptors is ready. */
 int kini_bed_sleep(struct kini_self *self, kin_deadline until);

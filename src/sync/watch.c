@@ -26,6 +26,7 @@
 #define REST_MS_EACH   20 /* more for each participant, the first time */
 #define OVERDUE_MS     100
 #define HAND_ON_MS     10
+#define LONG_NS        INT64_C(500000000)
 #define LONG_REST_MS   250 /* of those who rest while others are in the beds */
 #define BED_LOOK_MS    (KINI_BED_TICK_MS - 50)
 #define BED_OVERDUE_MS (2 * KINI_BED_TICK_MS)
@@ -59,6 +60,11 @@ static uint64_t next_rest_ms(struct kini_self *self, uint64_t now_ms, uint32_t c
     return cover == KINI_BED_ENOUGH
                ? choose_moment(self, &super->long_rest_ms, now_ms, LONG_REST_MS)
                : choose_moment(self, &super->rest_ms, now_ms, REST_MS);
+}
+
+bool kini_watch_is_long(const struct kini_self *self, int64_t now_ns)
+{
+    return self->idle_slices > 0 && now_ns - self->idle_since_ns >= LONG_NS;
 }
 
 kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns)

@@ -18,6 +18,8 @@ static inline bool kini_claim_is_vacant(uint64_t claim, uint64_t now_ms)
 
 /* When a sleeper should wake next to look; takes the watcher's role if nobody has it. */
 kin_deadline kini_watch_slice(struct kini_self *self, int64_t now_ns);
+/* Whether the present wait has lasted so long that a bed is worth its price. */
+bool kini_watch_is_long(const struct kini_self *self, int64_t now_ns);
 /* At the end of a slice: reap whoever died, if we are the watcher. */
 void kini_watch_look(struct kini_self *self);
 /* The watcher may be served so often that its slices never end: whoever is about to wait looks when

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Waiting: killed on the way to sleep, when chosen to be woken, and before the wake that is owed.
- */
+ *
+ * Linked with --wrap=kini_watch_is_long. */
 #include "lib/harness.h"
 
 #include <errno.h>
@@ -165,6 +166,28 @@ static void check_told(struct kill_world *world, struct kill_view *view)
     kill_ledger_check(world, view);
 }
 
+/* Nobody who is dead lies in a bed (sync/bed.c). */
+static void check_beds(struct kill_world *world, struct kill_view *view)
+{
+    for (int i = 0; i < 2; i++) {
+        uint64_t index = view->arena->super->beds[i] >> 48;
+        uint64_t state = index < KINI_THREADS_MAX ? view->arena->threads[index].state : 0;
+        uint32_t slot = KINI_THREAD_SLOT(state);
+        KILL_CHECK(index == 0 || ((state & KINI_THREAD_USED) && slot != world->dead_slots[0]),
+                   "thread %llu is dead and lies in bed %d", (unsigned long long)index, i);
+    }
+    check_told(world, view);
+}
+
+bool __wrap_kini_watch_is_long(const struct kini_self *self, int64_t now_ns);
+
+bool __wrap_kini_watch_is_long(const struct kini_self *self, int64_t now_ns)
+{
+    (void)self;
+    (void)now_ns;
+    return true; /* in the scenarios with KILL_BEDS */
+}
+
 /* --- scenarios -------------------------------------------------------------------------------- */
 
 static const struct kill_scenario scenarios[] = {
@@ -182,6 +205,31 @@ static const struct kill_scenario scenarios[] = {
      .sleeps = sleeps_before_peer,
      .over = end_peer,
      .check = check_told},
+    {.name = "wait in get in a bed, then an item comes",
+     .flags = KILL_BEDS,
+     .bytes = 40,
+     .operate = {op_wait_get},
+     .puts = {0, 0, OTHERS},
+     .sleeps = sleeps_then_put,
+     .over = end_peer,
+     .check = check_beds},
+    {.name = "wait in get in a bed, one waits behind in another, then an item comes",
+     .flags = KILL_BEDS,
+     .bytes = 40,
+     .operate = {op_wait_get, op_wait_get},
+     .puts = {0, 0, OTHERS},
+     .sleeps = sleeps_before_peer,
+     .over = end_peer,
+     .check = check_beds},
+    {.name = "put, and one waits in a bed",
+     .flags = KILL_BEDS,
+     .bytes = 40,
+     .ready = peer_waits,
+     .sleeps = sleeps_no_more,
+     .operate = {op_put, op_wait_get},
+     .puts = {1000},
+     .over = end_peer,
+     .check = check_beds},
     {.name = "wait in get until the deadline",
      .flags = KILL_MAY_BE_EMPTY,
      .bytes = 40,

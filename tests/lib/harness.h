@@ -43,6 +43,7 @@ enum kill_flag {
     KILL_SLEEPS = 128,     /* pairs: one may come to sleep until the other does something */
     KILL_LOOSE = 256,      /* somebody releases permits that another one acquired */
     KILL_WHOLE = 512,      /* what an actor puts at once is put whole or not at all */
+    KILL_BEDS = 1024,      /* those who wait may lie in beds (sync/bed.c) */
 };
 
 /* How long those who wait for a lock seem to wait: the harness is so slow that all would starve. */
@@ -140,6 +141,7 @@ struct kill_victim {
     uint32_t slot;
     uint32_t who;
     uint64_t steps;
+    kini_a32 *park; /* of its thread */
     uint32_t sleeps;
     pid_t child;       /* of a forking victim, stopped at birth */
     bool never_sleeps; /* the operation takes no lock: no need to ask at each step */

@@ -77,6 +77,8 @@ void kill_world_open(struct kill_world *world, const struct kill_scenario *scena
     struct kin_arena_opts opts = {.reserve_bytes = KILL_RESERVE, .name = "live"};
     if (kin_arena_create(&opts, &world->live) < 0)
         kill_broken("no arena: %s", kin_error_text());
+    if (!(scenario->flags & KILL_BEDS)) /* the harness is so slow that each wait is a long one */
+        kini_store(&world->live->super->bedless_ms, UINT64_MAX);
     world->live_self = kini_enter(world->live);
     if (world->scenario->flags & KILL_NO_QUEUE)
         kill_sync_calm(world);

@@ -132,7 +132,11 @@ bool kill_victim_would_sleep(const struct kill_victim *victim)
     struct place place;
     if (!read_place(victim->pid, &place))
         kill_broken("the registers of the victim cannot be read");
-    if (place.at == 0 || !kill_is_system_call(place.at) || place.number != SYS_futex)
+    if (place.at == 0 || !kill_is_system_call(place.at))
+        return false;
+    if (place.number == SYS_ppoll) /* in a bed: whoever marks it rings, too */
+        return victim->park != NULL && *victim->park == KINI_PARK_ASLEEP;
+    if (place.number != SYS_futex)
         return false;
     uint64_t op = place.arguments[1] & 0x7f;
     if (op != FUTEX_WAIT && op != FUTEX_WAIT_BITSET)
@@ -248,6 +252,11 @@ void kill_victim_start(struct kill_world *world, struct kill_victim *victim, uin
     victim->slot = kill_slot_of(world->live, victim->pid);
     if (victim->slot == 0)
         kill_broken("a victim is not a participant");
+    for (uint32_t i = 1; i < world->live->super->threads_high; i++) {
+        struct kini_thread_shm *t = &world->live->threads[i];
+        if ((t->state & KINI_THREAD_USED) && KINI_THREAD_SLOT(t->state) == victim->slot)
+            victim->park = &t->park;
+    }
 }
 
 static void note_fork(struct kill_victim *victim)
