@@ -18,9 +18,10 @@
 #include "lib/bench.h"
 #include "lib/stage.h"
 
-#define FIRST_US  3000  /* the kill comes so long after the waiter began to wait … */
-#define SPREAD_US 40000 /* … and up to so much later */
-#define LONGEST_S 10    /* nobody got the lock */
+#define FIRST_US  3000    /* the kill comes so long after the waiter began to wait … */
+#define SPREAD_US 40000   /* … and up to so much later */
+#define LONG_US   1200000 /* where they have waited long: so much more */
+#define LONGEST_S 10      /* nobody got the lock */
 
 struct scene { /* shared */
     struct kin_lock *lock;
@@ -164,7 +165,7 @@ static void end(struct kin_process *process, int wanted)
     kin_process_close(process);
 }
 
-static double round_of_kin(int watched)
+static double round_of_kin(int watched, int64_t more_us)
 {
     struct kin_arena *arena;
     bench_must(kin_arena_create(NULL, &arena), "kin_arena_create");
@@ -174,6 +175,7 @@ static double round_of_kin(int watched)
     struct kin_process *waiter = start(arena, wait_for_it, 0);
     while (kin_lock_waiting(scene->lock) == 0)
         nap_us(50);
+    nap_us(more_us);
     order_kill(kin_process_pid(holder));
     if (watched)
         bench_must(kin_process_join(holder, KIN_NEVER), "kin_process_join");
@@ -208,7 +210,7 @@ static int wait_and_hold(struct kin_arena *arena, void *arg)
     until_killed();
 }
 
-static double round_of_several(int waiters)
+static double round_of_several(int waiters, int64_t more_us)
 {
     struct kin_process *processes[DEATH_WAITERS_MANY], *first;
     struct kin_arena *arena;
@@ -220,7 +222,7 @@ static double round_of_several(int waiters)
         processes[i] = start(arena, wait_and_hold, 1);
     while (kin_lock_waiting(scene->lock) < waiters)
         nap_us(50);
-    nap_us(some_us());
+    nap_us(some_us() + more_us);
     atomic_store(&scene->release, 1);
     while (atomic_load(&scene->holder) == 0)
         nap_us(50);
@@ -288,12 +290,18 @@ double death_round(enum death_way way)
     clear_scene();
     switch (way) {
     case DEATH_KIN_FEW:
-        return round_of_several(DEATH_WAITERS_FEW);
+        return round_of_several(DEATH_WAITERS_FEW, 0);
     case DEATH_KIN_MANY:
-        return round_of_several(DEATH_WAITERS_MANY);
+        return round_of_several(DEATH_WAITERS_MANY, 0);
+    case DEATH_KIN_LONG:
+        return round_of_kin(0, LONG_US);
+    case DEATH_KIN_FEW_LONG:
+        return round_of_several(DEATH_WAITERS_FEW, LONG_US);
+    case DEATH_KIN_MANY_LONG:
+        return round_of_several(DEATH_WAITERS_MANY, LONG_US);
     case DEATH_ROBUST:
         return round_of_robust();
     default:
-        return round_of_kin(way == DEATH_KIN_WATCHED);
+        return round_of_kin(way == DEATH_KIN_WATCHED, 0);
     }
 }

@@ -10,7 +10,10 @@ enum death_way {
     DEATH_KIN_FEW,     /* the same with DEATH_WAITERS_FEW, and the holder is one of them: it has */
     DEATH_KIN_MANY,    /* waited longest, and so was the one that looked after the dead */
     DEATH_KIN_WATCHED, /* the parent waits for the holder in kin_process_join */
-    DEATH_ROBUST,      /* a robust pthread mutex */
+    DEATH_KIN_LONG,    /* the first three, when they have waited for more than a second */
+    DEATH_KIN_FEW_LONG,
+    DEATH_KIN_MANY_LONG,
+    DEATH_ROBUST, /* a robust pthread mutex */
     DEATH_WAYS,
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * What it costs to wait for a lock, and how long it takes to get it from a dead process. */
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -19,7 +20,10 @@
 #define IDLE_ROUNDS  3
 #define BARE_MS      25 /* as often as kin looks when there are few */
 #define IDLE_PERCENT 0.1
+#define LONG_SETTLE  4 /* seconds, until those have a bed who want one */
 #define ROUNDS       200
+#define LONG_ROUNDS  40
+#define LONG_MS      10
 #define UNWATCHED_MS 50
 #define WATCHED_MS   2
 
@@ -84,7 +88,7 @@ static double idle_bare(void)
     return percent;
 }
 
-static double idle(int count)
+static double idle(int count, bool is_long)
 {
     struct kin_process *waiters[WAITERS_MOST];
     struct kin_arena *arena;
@@ -97,7 +101,7 @@ static double idle(int count)
                    "kin_process_start");
     while (kin_lock_waiting(lock) < count)
         nap(0.001);
-    nap(SETTLE_NS * 1e-9);
+    nap(is_long ? LONG_SETTLE : SETTLE_NS * 1e-9);
     double before = cpu_of_all(waiters, count);
     int64_t start = bench_now_ns();
     nap(idle_seconds());
@@ -115,24 +119,25 @@ static double idle(int count)
 
 static void all_idle(void)
 {
-    static const int counts[] = {0, 1, 10, WAITERS_MOST}; /* 0: the bare one */
+    static const int counts[] = {0, 1, 10, WAITERS_MOST, 1, 10, WAITERS_MOST}; /* 0: the bare one */
+    const int first_long = 4;
     double percents[BENCH_COUNT(counts)][IDLE_ROUNDS];
     int rounds = bench_options.quick ? 1 : IDLE_ROUNDS;
     for (int round = 0; round < rounds; round++)
         for (int i = 0; i < BENCH_COUNT(counts); i++)
-            percents[i][round] = counts[i] == 0 ? idle_bare() : idle(counts[i]);
+            percents[i][round] = counts[i] == 0 ? idle_bare() : idle(counts[i], i >= first_long);
     bench_print_title(
         "Processes that wait for a lock which nobody gives back",
         "Processor time of all of them together, in percent of one processor: what it\n"
         "costs to look after the dead. Beside it a process that only wakes as often.");
-    printf("%-38s %9s %9s %9s  asked\n", "percent", "median", "lowest", "highest");
+    printf("%-44s %9s %9s %9s  asked\n", "percent", "median", "lowest", "highest");
     for (int i = 0; i < BENCH_COUNT(counts); i++) {
         char name[64] = "nanosleep of 25 ms, again and again";
         if (counts[i] != 0)
-            snprintf(name, sizeof name, "kin_lock_acquire in %d process%s", counts[i],
-                     counts[i] == 1 ? "" : "es");
+            snprintf(name, sizeof name, "%d process%s in kin_lock_acquire%s", counts[i],
+                     counts[i] == 1 ? "" : "es", i < first_long ? "" : ", since 4 s");
         bench_sort(percents[i], (uint64_t)rounds);
-        printf("%-38s %9.4f %9.4f %9.4f", name, percents[i][rounds / 2], percents[i][0],
+        printf("%-44s %9.4f %9.4f %9.4f", name, percents[i][rounds / 2], percents[i][0],
                percents[i][rounds - 1]);
         if (counts[i] != 0)
             bench_print_aim(percents[i][rounds / 2], IDLE_PERCENT, 1, " %");
@@ -150,6 +155,9 @@ static const struct {
     [DEATH_KIN_FEW] = {"kin lock, the first of 2 waiters dies", UNWATCHED_MS},
     [DEATH_KIN_MANY] = {"kin lock, the first of 8 waiters dies", UNWATCHED_MS},
     [DEATH_KIN_WATCHED] = {"kin lock, the parent joins the holder", WATCHED_MS},
+    [DEATH_KIN_LONG] = {"the same, after a second: only the waiter", LONG_MS},
+    [DEATH_KIN_FEW_LONG] = {"the same, after a second: 2 waiters", LONG_MS},
+    [DEATH_KIN_MANY_LONG] = {"the same, after a second: 8 waiters", LONG_MS},
     [DEATH_ROBUST] = {"pthread mutex, robust", 0},
 };
 
@@ -158,36 +166,46 @@ static int wanted(const char *name)
     return bench_options.match == NULL || strstr(name, bench_options.match) != NULL;
 }
 
+/* Where they have waited long, a round takes long. */
+static uint64_t rounds_of(int way)
+{
+    bool is_long = way == DEATH_KIN_LONG || way == DEATH_KIN_FEW_LONG || way == DEATH_KIN_MANY_LONG;
+    uint64_t rounds = is_long ? LONG_ROUNDS : ROUNDS;
+    return bench_options.quick ? rounds / 10 : rounds;
+}
+
 static void deaths(void)
 {
     static double ms[DEATH_WAYS][ROUNDS];
-    uint64_t rounds = bench_options.quick ? 20 : ROUNDS;
+    uint64_t rounds = bench_options.quick ? ROUNDS / 10 : ROUNDS;
     struct bench_others others;
     death_begin(); /* before there is an arena */
     bench_others_begin(&others);
     for (uint64_t round = 0; round < rounds; round++)
         for (int way = 0; way < DEATH_WAYS; way++)
-            if (wanted(ways[way].name))
+            if (wanted(ways[way].name) && round < rounds_of(way))
                 ms[way][round] = 1e3 * death_round((enum death_way)way);
     bench_print_title(
         "From the death of a holder to the next one",
         "SIGKILL, sent by a process that has nothing to do with it, at a random\n"
         "moment while other processes wait for the lock: until one of them has it and\n"
         "has been told. The first of several waiters: a holder released the lock to it\n"
-        "before. The kernel wakes the waiter of a robust mutex, and of that mutex alone,\n"
+        "before. After a second: the waiters have their beds. The kernel wakes the waiter of a "
+        "robust mutex, and of that mutex alone,\n"
         "and knows nothing else to repair.");
-    printf("%-38s %9s %9s %9s  p99 asked (%llu rounds)\n", "ms", "p50", "p99", "highest",
+    printf("%-42s %9s %9s %9s  p99 asked (%llu rounds)\n", "ms", "p50", "p99", "highest",
            (unsigned long long)rounds);
     for (int way = 0; way < DEATH_WAYS; way++) {
         if (!wanted(ways[way].name))
             continue;
-        bench_sort(ms[way], rounds);
-        printf("%-38s", ways[way].name);
-        bench_print_number(ms[way][rounds / 2]);
-        bench_print_number(ms[way][rounds * 99 / 100]);
-        bench_print_number(ms[way][rounds - 1]);
+        const uint64_t count = rounds_of(way);
+        bench_sort(ms[way], count);
+        printf("%-42s", ways[way].name);
+        bench_print_number(ms[way][count / 2]);
+        bench_print_number(ms[way][count * 99 / 100]);
+        bench_print_number(ms[way][count - 1]);
         if (ways[way].p99_ms > 0)
-            bench_print_aim(ms[way][rounds * 99 / 100], ways[way].p99_ms, 1, " ms");
+            bench_print_aim(ms[way][count * 99 / 100], ways[way].p99_ms, 1, " ms");
         putchar('\n');
     }
     death_end();

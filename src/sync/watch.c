@@ -23,7 +23,9 @@
 #define LOOK_MS        40
 #define LOOK_US_EACH   1000 /* of the participants, once that is more */
 #define REST_MS        100
-#define REST_MS_EACH   20 /* more for each participant, the first time */
+#define REST_MS_EACH   50 /* more for each participant, the first time … */
+#define REST_MS_NEAR   20 /* … and for the neighbours of the watcher */
+#define NEIGHBOURS     8
 #define OVERDUE_MS     100
 #define HAND_ON_MS     10
 #define LONG_NS        INT64_C(500000000)
@@ -50,13 +52,24 @@ static uint64_t choose_moment(struct kini_self *self, kini_a64 *last, uint64_t n
     return until_ms;
 }
 
-/* The first rest of a wait, which may be short, asks nothing of the others. */
+/* The first rest of a wait, which may be short, asks nothing of the others. Where they are many, it
+ * is enough if a few come soon: the neighbours of the watcher. */
+static uint64_t first_rest_ms(const struct kini_self *self)
+{
+    struct kini_super_shm *super = self->arena->super;
+    uint64_t all = kini_load(&super->participants_high);
+    bool is_near = ((self->index - (kini_load(&super->watcher) >> 48)) & 0xffff) <= NEIGHBOURS;
+    uint64_t rest_ms = is_near && all > NEIGHBOURS ? NEIGHBOURS * REST_MS_NEAR
+                       : is_near                   ? all * REST_MS_NEAR
+                                                   : all * REST_MS_EACH;
+    return REST_MS + rest_ms + (uint64_t)(self->index % 32) * 3; /* a little apart */
+}
+
 static uint64_t next_rest_ms(struct kini_self *self, uint64_t now_ms, uint32_t cover)
 {
     struct kini_super_shm *super = self->arena->super;
     if (self->idle_slices == 0)
-        return now_ms + REST_MS + (uint64_t)kini_load(&super->participants_high) * REST_MS_EACH +
-               (uint64_t)(self->index % 32) * 3; /* a little apart from one another */
+        return now_ms + first_rest_ms(self);
     return cover == KINI_BED_ENOUGH
                ? choose_moment(self, &super->long_rest_ms, now_ms, LONG_REST_MS)
                : choose_moment(self, &super->rest_ms, now_ms, REST_MS);
