@@ -25,8 +25,9 @@
  *   park    AWAKE → ASLEEP (about to sleep) → WOKEN (by a waker; only then a system call is needed)
  *           AWAKE → WOKEN (it must look again before it sleeps). A mark for nothing does no harm:
  *           so a sleeper is also told that it is now the watcher (watch.c).
- *   bell    A record of a descriptor for event loops (ready.c), always in state ANY: its park is
- *           marked as any, but in place of the futex its bell is rung (os.h).
+ *   bell    Of a thread in a bed (bed.c), and of the record of a descriptor for event loops
+ *           (ready.c), always in state ANY: park is marked as any, but in place of the futex the
+ *           bell is rung (os.h).
  *   move    A notification whose waiter sleeps puts it at the end of the queue of the lock that it
  *           wants next, which the notifier holds: it is woken when it can have the lock. Journal op
  * 2 of the queue it leaves, op 1 of the other; wait_queue says to which it belongs. A nudge that

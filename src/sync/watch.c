@@ -8,9 +8,12 @@
  * with the deadline of a watcher. Each thread does so now and then only: where waits are short, the
  * next to sleep takes the role, and a wake would cost more.
  *
+ * Whoever has waited long lies down in a bed (bed.c), from which it watches without a timer. While
+ * somebody does there is no watcher, but for those in the beds.
+ *
  * The others rest. super.rest_ms is when the last of them will look whether there is a watcher;
  * each chooses a moment after that, so that they wake one after the other, and together as often
- * however many they are.
+ * however many they are: less often while both beds are taken (long_rest_ms).
  *
  * Crash states: (1) the watcher dies: its deadline passes, and the next who ends its rest looks and
  * takes the role; or somebody else reaps it and hands its role on. (2) it dies when it has named
@@ -29,7 +32,7 @@
 #define OVERDUE_MS     100
 #define HAND_ON_MS     10
 #define LONG_NS        INT64_C(500000000)
-#define LONG_REST_MS   250 /* of those who rest while others are in the beds */
+#define LONG_REST_MS   250 /* of those who rest while both beds are taken */
 #define BED_LOOK_MS    (KINI_BED_TICK_MS - 50)
 #define BED_OVERDUE_MS (2 * KINI_BED_TICK_MS)
 
