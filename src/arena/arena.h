@@ -43,14 +43,14 @@ struct kini_self {
     uint64_t owner_word;  /* how locks name us */
     uint64_t first_key;   /* whom we let go first, and since when: sync/handle.h */
     int64_t first_since_ns;
-    int64_t slice_ns, handed_on_ns;    /* when the last sleep began, and: sync/watch.c */
-    int64_t idle_since_ns, bedless_ns; /* sync/bed.c */
-    struct kini_bed *bed;              /* sync/bed.c. Its descriptors: under the arena's mutex */
-    uint32_t spin;                     /* how long spinning has paid lately: see sync/wait.c */
-    uint32_t probing;                  /* long spins to go: see sync/wait.c */
-    struct kini_self *next;            /* of this thread */
-    struct kini_self *next_in_arena;   /* of this arena, under its mutex */
-    struct kini_class_cache *classes;  /* KINI_CLASSES of them, made at the first allocation */
+    int64_t slice_ns, handed_on_ns; /* when the last sleep began, and: sync/watch.c */
+    int64_t idle_since_ns, bedless_ns, watchless_ns; /* since when, until when: sync/bed.c */
+    struct kini_bed *bed;             /* sync/bed.c. Its descriptors: under the arena's mutex */
+    uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
+    uint32_t probing;                 /* long spins to go: see sync/wait.c */
+    struct kini_self *next;           /* of this thread */
+    struct kini_self *next_in_arena;  /* of this arena, under its mutex */
+    struct kini_class_cache *classes; /* KINI_CLASSES of them, made at the first allocation */
 };
 
 struct kin_arena {

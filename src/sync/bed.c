@@ -36,9 +36,10 @@
 
 #define PARTICIPANTS_MOST 128u /* with more of them nobody lies in a bed */
 #define SHARE             8u   /* nor if it took more than one in so many descriptors */
-#define REFUSED_NS        INT64_C(10000000000) /* to the next try, if there was no bed to be had */
+#define REFUSED_NS        INT64_C(60000000000) /* to the next try, if there was no bed to be had */
 #define UNEASY_MS         40                   /* somebody has ended and could not be reaped yet */
 #define UNHEARD_MS        60000
+#define LATE_MS           200 /* a claim holds for so much longer than the sleep */
 
 struct guest {    /* who is in a participant slot */
     uint32_t gen; /* 0: we have nobody there */
@@ -108,7 +109,7 @@ static bool claim_place(struct kini_self *self, uint64_t now_ms)
         uint64_t seen = kini_load(place);
         /* seq_cst: before the look at the participants; pairs with kini_bed_tell() */
         if (slot_of(self->arena, seen, now_ms) == 0 &&
-            kini_cas_sc(place, &seen, kini_claim(self->index, now_ms + KINI_BED_TICK_MS)))
+            kini_cas_sc(place, &seen, kini_claim(self->index, now_ms + KINI_BED_TICK_MS + LATE_MS)))
             return true;
     }
     return false;
@@ -126,8 +127,8 @@ static bool give_up_place(struct kin_arena *arena, uint32_t index)
     return had;
 }
 
-/* --- descriptors, under the arena's mutex: a fork must not copy what its child cannot find -----
- */
+/* --- descriptors ------------------------------------------------------------------------------
+ * Under the arena's mutex: a fork must not copy what its child cannot find. */
 
 static void forget(struct kini_bed *bed, uint32_t slot)
 {
@@ -221,6 +222,17 @@ static uint32_t guests_most(void)
     return share < PARTICIPANTS_MOST ? (uint32_t)share : PARTICIPANTS_MOST;
 }
 
+/* Asked first: it costs less than opening them in vain. */
+static bool are_too_many(const struct kini_self *self)
+{
+    const struct kin_arena *arena = self->arena;
+    uint32_t high = kini_load_acq(&arena->super->participants_high), others = 0;
+    for (uint32_t slot = 1; slot < high && slot < KINI_PARTICIPANTS_MAX; slot++)
+        others += slot != self->slot &&
+                  KINI_STATE(kini_load(&arena->participants[slot].state)) != KINI_FREE;
+    return others > guests_most();
+}
+
 static bool is_forbidden(struct kini_self *self, uint64_t now_ms)
 {
     return kini_load(&self->arena->super->bedless_ms) > now_ms;
@@ -277,8 +289,14 @@ static bool may_have_one(struct kini_self *self, int64_t now_ns)
 static bool take_place(struct kini_self *self, int64_t now_ns)
 {
     uint64_t now_ms = (uint64_t)now_ns / 1000000;
-    if (!may_have_one(self, now_ns) || kini_bed_cover(self, now_ms) == KINI_BED_ENOUGH ||
-        !claim_place(self, now_ms))
+    if (!may_have_one(self, now_ns) || now_ns < self->watchless_ns ||
+        kini_bed_cover(self, now_ms) == KINI_BED_ENOUGH)
+        return false;
+    if (are_too_many(self)) {
+        self->watchless_ns = now_ns + REFUSED_NS;
+        return false;
+    }
+    if (!claim_place(self, now_ms))
         return false;
     if (!is_there_twice(self, now_ms) && (self->bed != NULL || make(self, now_ns) == 0))
         return self->bed->watches = true;
@@ -303,13 +321,13 @@ static void stop_watching(struct kini_self *self)
 static bool watch_on(struct kini_self *self, int64_t now_ns, kin_deadline *ret_until)
 {
     if (gather(self) < 0) {
-        self->bedless_ns = now_ns + REFUSED_NS;
+        self->watchless_ns = now_ns + REFUSED_NS;
         return false;
     }
     uint64_t slice_ms = self->bed->ended > 0 ? UNEASY_MS : KINI_BED_TICK_MS;
     uint64_t until_ms = (uint64_t)now_ns / 1000000 + slice_ms;
     *ret_until = (int64_t)until_ms * 1000000;
-    return renew(self, until_ms);
+    return renew(self, until_ms + LATE_MS);
 }
 
 bool kini_bed_prepare(struct kini_self *self, int64_t now_ns, kin_deadline *ret_until)

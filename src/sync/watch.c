@@ -126,7 +126,7 @@ void kini_watch_look(struct kini_self *self)
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)kin_now_ns() / 1000000, looked = kini_load(&super->looked_ms);
     uint64_t watcher = kini_load(&super->watcher), wait_ms = OVERDUE_MS;
-    if (watcher >> 48 == self->index || kini_bed_reap(self))
+    if (kini_bed_reap(self) || watcher >> 48 == self->index)
         wait_ms = 0;
     else if (kini_bed_cover(self, now_ms) > 0)
         wait_ms = self->bed != NULL ? BED_LOOK_MS : BED_OVERDUE_MS;
