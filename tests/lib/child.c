@@ -78,6 +78,9 @@ void kt_unshare(void *ptr, size_t bytes)
     munmap(ptr, bytes);
 }
 
+/* Of the kernel's flags: it has begun to die, and may have closed its files. */
+#define EXITING 4u
+
 char kt_process_state(pid_t pid)
 {
     char path[40], text[512];
@@ -88,6 +91,9 @@ char kt_process_state(pid_t pid)
     size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[n] = '\0';
-    char *end = strrchr(text, ')');
-    return end != NULL && end[1] == ' ' ? end[2] : '?';
+    char *end = strrchr(text, ')'), state;
+    unsigned flags;
+    if (end == NULL || sscanf(end, ") %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
+        return '?';
+    return state != 'Z' && (flags & EXITING) ? 'X' : state;
 }

@@ -46,7 +46,8 @@ void kt_unshare(void *ptr, size_t bytes);
             usleep(500);                                                                           \
     } while (0)
 
-/* The state letter of a process in /proc ('Z' a zombie, '?' when there is none). */
+/* The state letter of a process in /proc ('Z' a zombie, '?' when there is none); 'X' from the
+ * moment on that it dies. */
 char kt_process_state(pid_t pid);
 
 #endif
