@@ -18,6 +18,7 @@
 #define OTHERS      2 /* reapers; in a joinable queue the second one joins */
 #define PROCESSES   (2 * MOST + OTHERS)
 #define MOST_BYTES  3000
+#define SPARE       50 /* reserved and not used, at most */
 #define BATCH_MOST  8
 #define BATCH_BYTES 256 /* the most that a message of a batch is long */
 #define MARK        0x6b696e2073746f72ull
@@ -94,7 +95,7 @@ static bool put_in_place(struct kt_random *random, uint64_t me)
 {
     uint64_t bytes = message_bytes(random, MOST_BYTES), item;
     void *data;
-    KT_CHECK(kin_queue_reserve(queue, bytes + kt_random_below(random, 50), &data) == 0);
+    KT_CHECK(kin_queue_reserve(queue, bytes + kt_random_below(random, SPARE), &data) == 0);
     if (kt_random_below(random, 8) == 0) {
         KT_CHECK(kin_queue_cancel(queue, data) == 0);
         return true;
@@ -482,7 +483,8 @@ static void round_of(struct kt_random *random, struct ledger_sums *sums, int64_t
         .kind = form->kind,
         .joinable = form->joinable,
         .max_items = form->max_items ? 1 + kt_random_below(random, 60) : 0,
-        .max_bytes = form->max_bytes ? MOST_BYTES + kt_random_below(random, 20 * MOST_BYTES) : 0};
+        .max_bytes =
+            form->max_bytes ? MOST_BYTES + SPARE + kt_random_below(random, 20 * MOST_BYTES) : 0};
     KT_OK(kin_queue_create(arena, &opts, &queue));
     kini_store(&shared->stop, 0);
     kini_store(&shared->last, 0);
