@@ -61,7 +61,8 @@ KIN_API KIN_NODISCARD int kin_barrier_wait(struct kin_barrier *barrier, kin_dead
 KIN_API KIN_NODISCARD int kin_barrier_arrive(struct kin_barrier *barrier, kin_deadline deadline,
                                              uint32_t *ret_generation);
 /* Wait until the generation is full: 0. Errors: -ETIMEDOUT (which breaks nothing: wait again, or
- * abort), -EPIPE, -ESTALE. Safety: any thread | the process that arrived. */
+ * abort), -EPIPE, -ESTALE, -EINVAL (a generation that is still to come).
+ * Safety: any thread | the process that arrived. */
 KIN_API KIN_NODISCARD int kin_barrier_await(struct kin_barrier *barrier, uint32_t generation,
                                             kin_deadline deadline);
 

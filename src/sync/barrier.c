@@ -30,6 +30,7 @@
 #define ENDS_COUNT       23u
 #define ENDS(word)       ((uint32_t)((word) >> ENDS_SHIFT) & ((1u << ENDS_COUNT) - 1))
 #define GENERATION(word) ((uint32_t)((word) >> 40))
+#define GENERATION_MOST  0xffffffu
 
 struct kini_barrier_shm {
     kini_a64 word;
@@ -136,7 +137,7 @@ void kin_barrier_destroy(struct kin_barrier *barrier)
 static uint64_t next_generation(uint64_t word, bool reset)
 {
     uint64_t ends = (ENDS(word) << 1 | reset) & ((1u << ENDS_COUNT) - 1);
-    return (uint64_t)((GENERATION(word) + 1) & 0xffffff) << 40 | ends << ENDS_SHIFT;
+    return (uint64_t)((GENERATION(word) + 1) & GENERATION_MOST) << 40 | ends << ENDS_SHIFT;
 }
 
 static void nudge_all(struct kin_arena *arena, struct kini_barrier_shm *shm)
@@ -166,7 +167,7 @@ static int broken_error(void)
 /* How the generation ended for those who waited in it; -EAGAIN: it has not. */
 static int64_t end_of(uint64_t word, uint32_t generation)
 {
-    uint32_t age = (GENERATION(word) - generation) & 0xffffff;
+    uint32_t age = (GENERATION(word) - generation) & GENERATION_MOST;
     if (age == 0)
         return word & BROKEN ? -EPIPE : -EAGAIN;
     return age <= ENDS_COUNT && (ENDS(word) >> (age - 1) & 1) ? -EPIPE : 0;
@@ -300,6 +301,10 @@ int kin_barrier_await(struct kin_barrier *barrier, uint32_t generation, kin_dead
         return error;
     struct barrier_wait wait = {.barrier = barrier, .generation = generation};
     struct kini_barrier_shm *shm = barrier->handle.shm;
+    uint64_t word = kini_load_sc(&shm->word);
+    if (generation > GENERATION_MOST ||
+        ((GENERATION(word) - generation) & GENERATION_MOST) > GENERATION_MOST / 2)
+        return kini_fail(-EINVAL, "nobody has arrived in generation %u yet", generation);
     kini_handle_begin_wait(self, &barrier->handle);
     int64_t r = kini_wait_for(self, &shm->waiters, deadline, attempt_end, &wait);
     kini_handle_end_wait(&barrier->handle, r);
