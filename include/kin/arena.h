@@ -68,6 +68,7 @@ KIN_API KIN_NODISCARD int kin_arena_inherit(struct kin_arena **ret_arena);
  *                     open the same name one creates it, the others find it
  *   kin_noun_find     the one that is there: -ENOENT if there is none
  *   kin_noun_inherit  the one that was handed over at that position: see kin_process_spawn
+ * (for pipes with the end that is wanted: <kin/pipe.h>).
  * An object is there as long as a process has a handle of it; the name is that in its options, so
  * objects made with kin_noun_create are found, too (of several with one name any one of them).
  * Options describe what is wanted: what they leave 0 may be anything, what they say and is

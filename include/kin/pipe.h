@@ -17,7 +17,9 @@
  *     ... kin_pipe_send(ours, ...) ...
  *     kin_pipe_close(ours);
  *
- * Children of kin_process_start are forked as well and close in the same way. */
+ * Children of kin_process_start are forked as well and close in the same way. A program that is
+ * executed gets the ends that are handed over (kin_pipe_inherit); programs that are no relatives
+ * open one end each by name (kin_pipe_open). */
 #ifndef KIN_PIPE_H
 #define KIN_PIPE_H
 
@@ -29,7 +31,7 @@ struct kin_pipe; /* one end */
 
 enum kin_pipe_flag {
     KIN_ONE_WAY = 1,  /* a only receives, b only sends */
-    KIN_PIPE_FDS = 2, /* descriptors can be sent; costs each process two of its own */
+    KIN_PIPE_FDS = 2, /* descriptors can be sent; costs each process two of its own; not by name */
 };
 
 struct kin_pipe_opts {
@@ -47,6 +49,25 @@ struct kin_pipe_opts {
  * Safety: any thread | any process | after fork: the child has both ends too. */
 KIN_API KIN_NODISCARD int kin_pipe_create(struct kin_arena *arena, const struct kin_pipe_opts *opts,
                                           struct kin_pipe **ret_a, struct kin_pipe **ret_b);
+
+enum kin_pipe_side {
+    KIN_PIPE_A = 0, /* of a one-way pipe: the end that receives */
+    KIN_PIPE_B = 1, /* the one that sends */
+};
+
+/* One end of the pipe of that name: see <kin/arena.h>. kin_pipe_open makes the pipe if there is
+ * none. Its other end then waits for the first who opens it: it is not closed before, and what is
+ * sent into it until then is there for whoever opens it. An end that was opened and is closed again
+ * stays closed until both are and the name is free. Several processes may have the same end.
+ * Errors: -EPIPE (the end is closed); -ENOTSUP (a pipe with KIN_PIPE_FDS, whose sockets have no
+ * name: by fork and kin_process_spawn only). kin_pipe_inherit takes either end of any pipe. */
+KIN_API KIN_NODISCARD int kin_pipe_open(struct kin_arena *arena, const char *name,
+                                        enum kin_pipe_side side, const struct kin_pipe_opts *opts,
+                                        struct kin_pipe **ret_end);
+KIN_API KIN_NODISCARD int kin_pipe_find(struct kin_arena *arena, const char *name,
+                                        enum kin_pipe_side side, struct kin_pipe **ret_end);
+KIN_API KIN_NODISCARD int kin_pipe_inherit(struct kin_arena *arena, uint32_t position,
+                                           struct kin_pipe **ret_end);
 
 /* Give this process's hold on the end back. When no process holds it any more, the other end sees
  * the end of file. Threads of this process that wait with it fail with -ESTALE. NULL is ignored.

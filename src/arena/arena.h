@@ -76,6 +76,7 @@ struct kin_arena {
     struct kini_self *pollers; /* records that stand for a descriptor: sync/ready.c */
     uint32_t *handles;   /* by object: how many handles of it this process has. Under the mutex */
     uint32_t *inherited; /* tags of the objects handed over at exec, by position */
+    int *inherited_sockets; /* of each, -1: none. Ours until we leave */
     uint32_t inherited_count;
     uint32_t epoch;      /* raised when we joined behind a fork that no handler saw */
     kini_a32 looks;      /* of this process after the dead */
@@ -212,13 +213,18 @@ int kini_object_create(struct kini_self *self, const struct kini_new_object *new
  * -ENOENT; -EPROTOTYPE: *ret_id is of another type; -EBUSY. */
 int kini_object_open(struct kini_self *self, const struct kini_new_object *new, uint32_t *ret_id,
                      uint32_t *ret_gen);
+/* Take hold of the object of that tag; what was kept until somebody does is now kept by nobody but
+ * its holders. name: for messages. -ENOENT: it is gone; -EBUSY. */
+int kini_object_hold(struct kini_self *self, uint32_t tag, const char *name);
+/* It is there, and not going, or that is not decided yet. */
+bool kini_object_lives(struct kin_arena *arena, uint32_t tag);
 /* Take hold of the object handed over at that position: 1. -ENOENT, -EPROTOTYPE, -ESTALE. */
 int kini_object_inherited(struct kini_self *self, uint32_t type, uint32_t position,
                           uint32_t *ret_id, uint32_t *ret_gen);
 /* One handle less in this process. True: it was the last, so drop the object. Under the mutex. */
 bool kini_object_let_go(struct kin_arena *arena, uint32_t id);
-/* From now on the object is there for as long as its keeper is. At most two keepers; by the creator
- * of all of them, who holds the object itself until then. */
+/* From now on the object is there for as long as its keeper is. At most two keepers, and at most
+ * two that one keeps; by the creator of all of them, who holds the object itself until then. */
 void kini_object_keep(struct kini_self *self, uint32_t tag, uint32_t keeper_tag);
 bool kini_object_is_kept_by(struct kini_self *self, uint32_t tag, uint32_t keeper_tag);
 /* Give this participant's hold back; the last one destroys. */

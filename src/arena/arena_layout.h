@@ -238,9 +238,10 @@ struct kini_object_shm {
     kini_a64 state;
     kini_a64 offset; /* of the type's own structure */
     char name[32];
-    kini_a32 kept_by[2]; /* tags of objects that keep this one, as a holder does. W: the creator */
-    kini_a32 keeps;      /* tag of the object that this one keeps; 0: none. W: the creator */
-    uint32_t reserved;
+    /* Tags of objects that keep this one, as a holder does. W: the creator; cleared by the first
+     * who takes hold of what is only kept until then */
+    kini_a32 kept_by[2];
+    kini_a32 keeps[2]; /* tags of the objects that this one keeps; 0: none. W: the creator */
 };
 _Static_assert(sizeof(struct kini_object_shm) == 64, "object entry");
 

@@ -31,10 +31,13 @@ struct kini_legacy {
     uint32_t slot, generation;
     uint32_t objects_count;
     uint32_t *tags;
+    int *sockets; /* that belongs to the object; -1: none */
 };
 /* The variable of the environment that says so; the caller frees it. */
 int kini_inherit_text(struct kin_arena *arena, const struct kini_legacy *legacy, char **ret_text);
 bool kini_inherit_is_text(const char *variable);
+/* What is left of it in a handle. */
+void kini_inherited_free(struct kin_arena *arena);
 
 /* --- attach.c ------------------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
  * The parent reserves the slot, sets the bits of what it hands over, and executes the program with
  * the descriptors of the memory, of the token and of the seat. The environment says which:
  *
- *   KIN_INHERIT = fd.token.seat.watch.slot.generation:tag,tag,…      -1: none
+ *   KIN_INHERIT = fd.token.seat.watch.slot.generation:tag,tag.socket,…      -1: none
  *
  * Crash states: (1) the program is killed before it adopts, or never asks for the arena: its token
  * falls free when it ends, and the slot, still RESERVED, is reaped, with its bits. (2) the parent
@@ -24,16 +24,31 @@ struct legacy {
     uint32_t slot, generation;
 };
 
+/* tag or tag.socket */
+static void read_object(struct kin_arena *arena, char **at)
+{
+    uint32_t position = arena->inherited_count++;
+    arena->inherited[position] = (uint32_t)strtoul(*at, at, 10);
+    int fd = **at == '.' ? (int)strtol(*at + 1, at, 10) : -1;
+    for (uint32_t i = 0; fd >= 0 && i < position; i++)
+        if (arena->inherited_sockets[i] == fd) /* handed over twice */
+            fd = kini_os_duplicate(fd);
+    if (fd >= 0)
+        kini_os_close_on_exec(fd, true);
+    arena->inherited_sockets[position] = fd;
+}
+
 static int read_objects(struct kin_arena *arena, const char *text)
 {
     uint32_t count = 0;
     for (const char *p = text; *p != '\0'; p++)
         count += p == text || *p == ',';
     arena->inherited = calloc(count + 1, sizeof *arena->inherited);
-    if (arena->inherited == NULL)
+    arena->inherited_sockets = calloc(count + 1, sizeof *arena->inherited_sockets);
+    if (arena->inherited == NULL || arena->inherited_sockets == NULL)
         return kini_fail(-ENOMEM, "no memory for %u objects", count);
     for (char *p = (char *)text; arena->inherited_count < count; p += *p == ',')
-        arena->inherited[arena->inherited_count++] = (uint32_t)strtoul(p, &p, 10);
+        read_object(arena, &p);
     return 0;
 }
 
@@ -110,18 +125,29 @@ int kin_arena_inherit(struct kin_arena **ret_arena)
     return 0;
 }
 
+void kini_inherited_free(struct kin_arena *arena)
+{
+    for (uint32_t i = 0; i < arena->inherited_count; i++)
+        kini_os_close(arena->inherited_sockets[i]);
+    free(arena->inherited_sockets);
+    free(arena->inherited);
+}
+
 /* --- the other side ------------------------------------------------------------------------- */
 
 int kini_inherit_text(struct kin_arena *arena, const struct kini_legacy *legacy, char **ret_text)
 {
-    size_t room = sizeof VARIABLE + 6 * 12 + legacy->objects_count * 11 + 2;
+    size_t room = sizeof VARIABLE + 6 * 12 + legacy->objects_count * 23 + 2;
     char *text = malloc(room);
     if (text == NULL)
         return kini_fail(-ENOMEM, "no memory for a list of %u objects", legacy->objects_count);
     int n = snprintf(text, room, VARIABLE "=%d.%d.%d.%d.%u.%u:", arena->fd, legacy->token,
                      arena->seat_fd, legacy->watch, legacy->slot, legacy->generation);
-    for (uint32_t i = 0; i < legacy->objects_count; i++)
+    for (uint32_t i = 0; i < legacy->objects_count; i++) {
         n += snprintf(text + n, room - (size_t)n, "%s%u", i ? "," : "", legacy->tags[i]);
+        if (legacy->sockets[i] >= 0)
+            n += snprintf(text + n, room - (size_t)n, ".%d", legacy->sockets[i]);
+    }
     *ret_text = text;
     return 0;
 }

@@ -19,7 +19,9 @@
  *
  * An object can be kept by up to two others, as if they were holders: it is there for as long as
  * one of them is, and for as long as one of them is being destroyed. (10) the last keeper is FREE,
- * nobody looked at what it kept: as (3). */
+ * nobody looked at what it kept: as (3). What is kept only until somebody takes hold of it: the
+ * bit, then kept_by is cleared; (11) killed in between: the bit is dropped, and it is kept as
+ * before. */
 #include "arena/arena.h"
 #include "arena/block.h"
 #include "arena/ilock.h"
@@ -126,7 +128,8 @@ static int build_entry(struct kini_self *self, const struct kini_new_object *new
     kini_store(&object->offset, new->offset);
     kini_store(&object->kept_by[0], 0);
     kini_store(&object->kept_by[1], 0);
-    kini_store(&object->keeps, 0);
+    kini_store(&object->keeps[0], 0);
+    kini_store(&object->keeps[1], 0);
     kini_or(bit_word(arena, self->slot, id), 1ull << (id % 64));
     kini_store_sc(&object->state,
                   KINI_OBJECT_WORD(*ret_gen, self->slot, new->type, KINI_OBJECT_GOING));
@@ -169,7 +172,8 @@ static bool block_is_there(struct kin_arena *arena, uint64_t offset)
 void kini_object_keep(struct kini_self *self, uint32_t tag, uint32_t keeper_tag)
 {
     struct kini_object_shm *objects = self->arena->objects, *object = &objects[tag & 0xffff];
-    kini_store(&objects[keeper_tag & 0xffff].keeps, tag); /* first: what is kept is looked at */
+    kini_a32 *keeps = objects[keeper_tag & 0xffff].keeps;
+    kini_store(&keeps[kini_load(&keeps[0]) != 0], tag); /* first: what is kept is looked at */
     kini_compiler_barrier();
     kini_store_sc(&object->kept_by[kini_load(&object->kept_by[0]) != 0], keeper_tag);
 }
@@ -188,7 +192,7 @@ static void destroy(struct kini_self *self, uint32_t id, uint64_t dying)
 {
     struct kini_object_shm *object = &self->arena->objects[id];
     uint32_t type = KINI_OBJECT_TYPE(dying), gen = KINI_OBJECT_GEN(dying);
-    uint32_t keeps = kini_load(&object->keeps);
+    uint32_t keeps[2] = {kini_load(&object->keeps[0]), kini_load(&object->keeps[1])};
     uint64_t offset = kini_load(&object->offset);
     if (block_is_there(self->arena, offset)) {
         if (type < KINI_OBJECT_TYPES && kini_types[type].destroy != NULL)
@@ -202,8 +206,9 @@ static void destroy(struct kini_self *self, uint32_t id, uint64_t dying)
         kini_block_put(self, offset);
     }
     kini_store_sc(&object->state, KINI_OBJECT_WORD(gen, 0, 0, KINI_OBJECT_FREE));
-    if (keeps != 0) /* of two keepers that go at once, at least one sees neither of them */
-        destroy_if_unheld(self, keeps & 0xffff);
+    for (uint32_t i = 0; i < 2; i++)
+        if (keeps[i] != 0) /* of two keepers that go at once, at least one sees neither of them */
+            destroy_if_unheld(self, keeps[i] & 0xffff);
 }
 
 /* DYING is ours. A rejoining child may have taken hold after our first look: it sets its bit, then
@@ -346,6 +351,17 @@ static bool has_no_judge(struct kin_arena *arena, uint32_t id)
            kini_load_acq(&arena->objects[id].state) == state;
 }
 
+/* -EAGAIN: to be tried again, it has been decided or will be soon. */
+static int await_decision(struct kini_self *self, uint32_t id, const char *name, kin_deadline end)
+{
+    if (has_no_judge(self->arena, id))
+        return kini_fail(-EPROTO, "the arena is damaged: an object that nobody destroys");
+    if (kin_now_ns() >= end)
+        return kini_fail(-EBUSY, "\"%s\" is being destroyed by a process that was stopped", name);
+    await_judge(self, id);
+    return -EAGAIN;
+}
+
 int kini_object_open(struct kini_self *self, const struct kini_new_object *new, uint32_t *ret_id,
                      uint32_t *ret_gen)
 {
@@ -356,19 +372,59 @@ int kini_object_open(struct kini_self *self, const struct kini_new_object *new, 
     if (field[0] == '\0')
         return kini_fail(-EINVAL, "an object without a name cannot be found");
     const kin_deadline end = kin_after_ms(PATIENCE_MS);
-    for (;;) {
+    do {
         pthread_mutex_lock(&self->arena->mutex);
         r = open_locked(self, new, field, ret_id, ret_gen);
         pthread_mutex_unlock(&self->arena->mutex);
-        if (r != -EAGAIN)
-            return r;
-        if (has_no_judge(self->arena, *ret_id))
-            return kini_fail(-EPROTO, "the arena is damaged: an object that nobody destroys");
-        if (kin_now_ns() >= end)
-            return kini_fail(-EBUSY, "\"%s\" is being destroyed by a process that was stopped",
-                             new->name);
-        await_judge(self, *ret_id);
+    } while (r == -EAGAIN && (r = await_decision(self, *ret_id, new->name, end)) == -EAGAIN);
+    return r;
+}
+
+/* --- by tag --------------------------------------------------------------------------------- */
+
+bool kini_object_lives(struct kin_arena *arena, uint32_t tag)
+{
+    uint64_t state = kini_load_sc(&arena->objects[tag & 0xffff].state);
+    return (KINI_OBJECT_STATE(state) == KINI_OBJECT_LIVE ||
+            KINI_OBJECT_STATE(state) == KINI_OBJECT_DYING) &&
+           kini_object_tag(tag & 0xffff, KINI_OBJECT_GEN(state)) == tag;
+}
+
+/* Under the mutex. False: there is another object now, or it is going. */
+static bool take_hold_of(struct kini_self *self, uint32_t tag)
+{
+    struct kin_arena *arena = self->arena;
+    uint32_t id = tag & 0xffff, gen = 0;
+    if (!take_hold(self, id, &gen)) {
+        if (arena->handles == NULL || arena->handles[id] == 0)
+            kini_object_drop(self, id);
+        return false;
     }
+    if (kini_object_tag(id, gen) == tag)
+        return true;
+    if (kini_object_let_go(arena, id))
+        kini_object_drop(self, id);
+    return false;
+}
+
+int kini_object_hold(struct kini_self *self, uint32_t tag, const char *name)
+{
+    struct kin_arena *arena = self->arena;
+    struct kini_object_shm *object = &arena->objects[tag & 0xffff];
+    const kin_deadline end = kin_after_ms(PATIENCE_MS);
+    int r;
+    do {
+        pthread_mutex_lock(&arena->mutex);
+        bool held = take_hold_of(self, tag);
+        pthread_mutex_unlock(&arena->mutex);
+        if (held) { /* from here on we keep it */
+            kini_compiler_barrier();
+            kini_store_sc(&object->kept_by[0], 0);
+            return 0;
+        }
+        r = kini_object_lives(arena, tag) ? await_decision(self, tag & 0xffff, name, end) : -ENOENT;
+    } while (r == -EAGAIN);
+    return r;
 }
 
 int kini_object_inherited(struct kini_self *self, uint32_t type, uint32_t position,
@@ -380,14 +436,13 @@ int kini_object_inherited(struct kini_self *self, uint32_t type, uint32_t positi
                          arena->inherited_count, position);
     uint32_t tag = arena->inherited[position], id = tag & 0xffff;
     uint64_t state = kini_load_acq(&arena->objects[id].state);
-    if (KINI_OBJECT_TYPE(state) != type)
+    if (kini_object_lives(arena, tag) && KINI_OBJECT_TYPE(state) != type)
         return kini_fail(-EPROTOTYPE, "the object at position %u is of another kind", position);
     pthread_mutex_lock(&arena->mutex);
-    bool held = take_hold(self, id, ret_gen) && kini_object_tag(id, *ret_gen) == tag;
-    if (!held && arena->handles[id] == 0)
-        kini_object_drop(self, id);
+    bool held = take_hold_of(self, tag);
     pthread_mutex_unlock(&arena->mutex);
     *ret_id = id;
+    *ret_gen = tag >> 16;
     return held ? 1 : kini_fail(-ESTALE, "the object at position %u is gone", position);
 }
 

@@ -14,13 +14,6 @@
 
 /* --- create --------------------------------------------------------------------------------- */
 
-/* Blocks that are PRIVATE to us, until they belong to an object. */
-struct parts {
-    struct kini_pipe_shm *pipe;
-    struct kini_pipe_end_shm *ends[2];
-    uint32_t pipe_id; /* 0: there is no object yet */
-};
-
 static int take_block(struct kini_self *self, uint64_t bytes, void *ret_block)
 {
     uint64_t offset;
@@ -32,53 +25,21 @@ static int take_block(struct kini_self *self, uint64_t bytes, void *ret_block)
     return r;
 }
 
-static int make_pipe(struct kini_self *self, struct parts *parts, const struct kin_pipe_opts *opts)
+static int fill_pipe(struct kini_self *self, struct kini_pipe_shm *pipe,
+                     const struct kin_pipe_opts *opts)
 {
-    int r = take_block(self, sizeof *parts->pipe, &parts->pipe);
-    if (r < 0)
-        return r;
-    parts->pipe->capacity_bytes = opts->capacity_bytes ? opts->capacity_bytes : CAPACITY_DEFAULT;
-    parts->pipe->flags = opts->flags;
+    int r = 0;
+    pipe->capacity_bytes = opts->capacity_bytes ? opts->capacity_bytes : CAPACITY_DEFAULT;
+    pipe->flags = opts->flags;
     for (uint32_t i = 0; i < 2 && r == 0; i++) {
-        struct kini_pipe_direction_shm *direction = &parts->pipe->directions[i];
+        struct kini_pipe_direction_shm *direction = &pipe->directions[i];
         kini_ilock_init(&direction->fd_send, KINI_ILOCK_NONE);
         kini_ilock_init(&direction->fd_recv, KINI_ILOCK_NONE);
         kini_ring_init(&direction->ring, kini_offset(self->arena, &direction->ring), INLINE_BYTES);
         if (i == 0 || !(opts->flags & KIN_ONE_WAY))
             r = kini_ring_begin(self, &direction->ring, RING_CELLS);
     }
-    for (uint32_t i = 0; i < 2 && r == 0; i++) {
-        r = take_block(self, sizeof *parts->ends[i], &parts->ends[i]);
-        if (r == 0) {
-            parts->ends[i]->pipe_delta = (char *)parts->pipe - (char *)parts->ends[i];
-            parts->ends[i]->number = i;
-        }
-    }
     return r;
-}
-
-static void free_parts(struct kini_self *self, const struct parts *parts)
-{
-    for (uint32_t i = 0; i < 2; i++)
-        if (parts->ends[i] != NULL)
-            kini_block_put(self, kini_offset(self->arena, parts->ends[i]));
-    if (parts->pipe == NULL)
-        return;
-    for (uint32_t i = 0; i < 2; i++) {
-        uint64_t segment = kini_load(&parts->pipe->directions[i].ring.all_segments);
-        if (segment != 0)
-            kini_block_put(self, segment);
-    }
-    kini_block_put(self, kini_offset(self->arena, parts->pipe));
-}
-
-/* The blocks at the offsets themselves are given by the object table. */
-static void own_pipe(struct kini_self *self, uint64_t offset, uint32_t tag)
-{
-    struct kini_pipe_shm *pipe = kini_at(self->arena, offset);
-    for (uint32_t i = 0; i < 2; i++)
-        if (kini_load(&pipe->directions[i].ring.all_segments) != 0)
-            kini_ring_give(self, &pipe->directions[i].ring, tag);
 }
 
 static void own_end(struct kini_self *self, uint64_t offset, uint32_t tag)
@@ -86,49 +47,84 @@ static void own_end(struct kini_self *self, uint64_t offset, uint32_t tag)
     ((struct kini_pipe_end_shm *)kini_at(self->arena, offset))->tag = tag;
 }
 
-static int make_object(struct kini_self *self, uint32_t type, const void *shm, const char *name,
-                       uint32_t *ret_id, uint32_t *ret_tag)
+/* An object that we hold, and that is closed with us: it keeps no pipe yet. */
+static int make_end(struct kini_self *self, struct kini_pipe_shm *pipe, uint32_t number)
 {
-    uint32_t gen;
-    const struct kini_new_object new = {.type = type,
-                                        .name = name,
-                                        .offset = kini_offset(self->arena, shm),
-                                        .own = type == KINI_OBJECT_PIPE ? own_pipe : own_end};
-    int r = kini_object_create(self, &new, ret_id, &gen);
-    if (r == 0)
-        *ret_tag = kini_object_tag(*ret_id, gen);
+    struct kini_pipe_end_shm *end = NULL;
+    struct kini_new_object new = {.type = KINI_OBJECT_PIPE_END, .own = own_end};
+    uint32_t id, gen;
+    int r = take_block(self, sizeof *end, &end);
+    if (r < 0)
+        return r;
+    end->pipe_delta = (char *)pipe - (char *)end;
+    end->number = number;
+    new.offset = kini_offset(self->arena, end);
+    r = kini_object_create(self, &new, &id, &gen);
+    if (r < 0)
+        kini_block_put(self, new.offset);
+    else
+        pipe->end_tags[number] = kini_object_tag(id, gen);
     return r;
 }
 
-/* The pipe first, held by us: what is not whole yet goes with us. Moves from parts what belongs to
- * objects. */
-static int make_objects(struct kini_self *self, struct parts *parts, struct kin_pipe *const ends[2],
-                        const char *name)
+void kini_pipe_let_go(struct kini_self *self, uint32_t tag)
 {
-    uint32_t tag = 0;
-    int r = make_object(self, KINI_OBJECT_PIPE, parts->pipe, name, &parts->pipe_id, &tag);
-    if (r < 0)
-        return r;
-    parts->pipe = NULL;
-    for (uint32_t i = 0; i < 2; i++) {
-        struct kini_handle *handle = &ends[i]->handle;
-        struct kini_pipe_end_shm *end = parts->ends[i];
-        end->pipe_tag = tag;
-        r = make_object(self, KINI_OBJECT_PIPE_END, end, NULL, &handle->id, &handle->tag);
-        if (r < 0)
-            return r;
-        handle->shm = end;
-        parts->ends[i] = NULL;
-        kini_object_keep(self, tag, handle->tag);
-    }
-    return 0;
+    const uint32_t id = tag & 0xffff;
+    pthread_mutex_lock(&self->arena->mutex); /* a fork must not copy our holds in the middle */
+    if (kini_object_let_go(self->arena, id))
+        kini_object_drop(self, id);
+    pthread_mutex_unlock(&self->arena->mutex);
 }
 
-static void drop_object(struct kini_self *self, uint32_t id)
+/* All but the block of the pipe itself. */
+static void unmake(struct kini_self *self, uint64_t offset)
 {
-    pthread_mutex_lock(&self->arena->mutex); /* a fork must not copy our holds in the middle */
-    kini_object_drop(self, id);
-    pthread_mutex_unlock(&self->arena->mutex);
+    struct kini_pipe_shm *pipe = kini_at(self->arena, offset);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t segment = kini_load(&pipe->directions[i].ring.all_segments);
+        if (pipe->end_tags[i] != 0)
+            kini_pipe_let_go(self, pipe->end_tags[i]);
+        if (segment != 0)
+            kini_block_put(self, segment);
+    }
+}
+
+/* Both ends are ours, and nobody knows them; the blocks of the pipe are private. */
+static int make(struct kini_self *self, const void *arg, uint64_t *ret_offset)
+{
+    const struct kini_pipe_plan *plan = arg;
+    struct kini_pipe_shm *pipe = NULL;
+    int r = take_block(self, sizeof *pipe, &pipe);
+    if (r < 0)
+        return r;
+    r = fill_pipe(self, pipe, &plan->opts);
+    for (uint32_t i = 0; i < 2 && r == 0; i++)
+        r = make_end(self, pipe, i);
+    *ret_offset = kini_offset(self->arena, pipe);
+    if (r < 0) {
+        unmake(self, *ret_offset);
+        kini_block_put(self, *ret_offset);
+    } else if (plan->opens_one)
+        kini_object_keep(self, pipe->end_tags[1 - plan->side], pipe->end_tags[plan->side]);
+    return r;
+}
+
+/* From here on the ends keep it. The block at the offset itself is given by the object table. */
+static void own(struct kini_self *self, uint64_t offset, uint32_t tag)
+{
+    struct kini_pipe_shm *pipe = kini_at(self->arena, offset);
+    for (uint32_t i = 0; i < 2; i++)
+        if (kini_load(&pipe->directions[i].ring.all_segments) != 0)
+            kini_ring_give(self, &pipe->directions[i].ring, tag);
+    for (uint32_t i = 0; i < 2; i++) {
+        kini_end_of(self->arena, pipe, i)->pipe_tag = tag;
+        kini_object_keep(self, tag, pipe->end_tags[i]);
+    }
+}
+
+struct kini_maker kini_pipe_maker(const struct kini_pipe_plan *plan)
+{
+    return (struct kini_maker){.make = make, .own = own, .unmake = unmake, .arg = plan};
 }
 
 static void bind_ring(struct kin_pipe *end, struct kin_queue *ring,
@@ -139,8 +135,7 @@ static void bind_ring(struct kin_pipe *end, struct kin_queue *ring,
     ring->handle.tag = direction->ring.tag;
 }
 
-/* The handle of an end whose object is there. */
-static void bind(struct kin_pipe *end)
+void kini_pipe_bind(struct kin_pipe *end)
 {
     struct kini_pipe_end_shm *shm = end->handle.shm;
     struct kini_pipe_shm *pipe = end->pipe = kini_pipe_of(shm);
@@ -154,26 +149,31 @@ static void bind(struct kin_pipe *end)
 }
 
 static int build(struct kini_self *self, struct kin_pipe *const ends[2],
-                 const struct kin_pipe_opts *opts)
+                 const struct kini_pipe_plan *plan)
 {
-    struct parts parts = {0};
-    int r = make_pipe(self, &parts, opts);
-    if (r == 0)
-        r = make_objects(self, &parts, ends, opts->name);
-    if (r == 0) {
-        bind(ends[0]);
-        bind(ends[1]);
-    } else {
-        free_parts(self, &parts);
-        if (ends[0]->handle.shm != NULL)
-            drop_object(self, ends[0]->handle.id);
+    struct kini_new_object new = {.type = KINI_OBJECT_PIPE, .name = plan->opts.name, .own = own};
+    uint32_t id, gen;
+    int r = make(self, plan, &new.offset);
+    if (r < 0)
+        return r;
+    r = kini_object_create(self, &new, &id, &gen);
+    if (r < 0) {
+        unmake(self, new.offset);
+        kini_block_put(self, new.offset);
+        return r;
     }
-    if (parts.pipe_id != 0)
-        drop_object(self, parts.pipe_id); /* from here on the ends keep it */
-    return r;
+    for (uint32_t i = 0; i < 2; i++) {
+        struct kini_pipe_shm *pipe = kini_at(self->arena, new.offset);
+        ends[i]->handle.tag = pipe->end_tags[i];
+        ends[i]->handle.id = pipe->end_tags[i] & 0xffff;
+        ends[i]->handle.shm = kini_end_of(self->arena, pipe, i);
+        kini_pipe_bind(ends[i]);
+    }
+    kini_pipe_let_go(self, kini_object_tag(id, gen)); /* from here on the ends keep it */
+    return 0;
 }
 
-static struct kin_pipe *make_handle(struct kin_arena *arena)
+struct kin_pipe *kini_pipe_handle(struct kin_arena *arena)
 {
     struct kin_pipe *end = calloc(1, sizeof *end);
     if (end == NULL)
@@ -203,7 +203,7 @@ static void free_handle(struct kin_pipe *end)
     free(end);
 }
 
-static int check_opts(const struct kin_pipe_opts *opts)
+int kini_pipe_check_opts(const struct kin_pipe_opts *opts)
 {
     char name[32];
     if (opts->flags & ~(uint32_t)(KIN_ONE_WAY | KIN_PIPE_FDS))
@@ -215,23 +215,35 @@ static int check_opts(const struct kin_pipe_opts *opts)
     return kini_name_copy(name, opts->name);
 }
 
+/* No thread of ours forks meanwhile: its child would hold what nobody closes. */
+static int build_unforked(struct kini_self *self, struct kin_pipe *const ends[2],
+                          const struct kini_pipe_plan *plan)
+{
+    int r = kini_fork_begin();
+    if (r < 0)
+        return r;
+    r = build(self, ends, plan);
+    kini_fork_end();
+    return r;
+}
+
 int kin_pipe_create(struct kin_arena *arena, const struct kin_pipe_opts *given,
                     struct kin_pipe **ret_a, struct kin_pipe **ret_b)
 {
     struct kini_self *self = kini_enter(arena);
     if (self == NULL)
         return kini_enter_error();
-    struct kin_pipe_opts opts;
-    int r = kini_opts_copy(&opts, sizeof opts, given);
-    if (r < 0 || (r = check_opts(&opts)) < 0)
+    struct kini_pipe_plan plan = {.opens_one = false};
+    int r = kini_opts_copy(&plan.opts, sizeof plan.opts, given);
+    if (r < 0 || (r = kini_pipe_check_opts(&plan.opts)) < 0)
         return r;
-    struct kin_pipe *const ends[2] = {make_handle(arena), make_handle(arena)};
+    struct kin_pipe *const ends[2] = {kini_pipe_handle(arena), kini_pipe_handle(arena)};
     if (ends[0] == NULL || ends[1] == NULL)
         r = kini_fail(-ENOMEM, "no memory for the handles of a pipe");
-    if (r == 0 && (opts.flags & KIN_PIPE_FDS))
+    if (r == 0 && (plan.opts.flags & KIN_PIPE_FDS))
         r = open_sockets(ends);
     if (r == 0)
-        r = build(self, ends, &opts);
+        r = build_unforked(self, ends, &plan);
     if (r < 0) {
         free_handle(ends[0]);
         free_handle(ends[1]);

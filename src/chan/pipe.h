@@ -28,6 +28,37 @@ static inline struct kini_pipe_shm *kini_pipe_of(struct kini_pipe_end_shm *end)
     return (void *)((char *)end + end->pipe_delta);
 }
 
+static inline struct kini_pipe_end_shm *
+kini_end_of(const struct kin_arena *arena, const struct kini_pipe_shm *pipe, uint32_t number)
+{
+    uint32_t id = pipe->end_tags[number] & 0xffff;
+    return kini_at(arena, kini_load(&arena->objects[id].offset));
+}
+
+/* -1: there is none. handle: of a pipe end. */
+static inline int kini_pipe_socket(const struct kini_handle *handle)
+{
+    return ((const struct kin_pipe *)handle)->sock;
+}
+
+/* --- pipe.c: for those who open one by name --------------------------------------------------- */
+
+/* What is to be created. opens_one: the creator opens that side, the other one waits for somebody
+ * who opens it. */
+struct kini_pipe_plan {
+    struct kin_pipe_opts opts;
+    uint32_t side;
+    bool opens_one;
+};
+int kini_pipe_check_opts(const struct kin_pipe_opts *opts);
+struct kini_maker kini_pipe_maker(const struct kini_pipe_plan *plan);
+/* A handle of nothing yet, or NULL. */
+struct kin_pipe *kini_pipe_handle(struct kin_arena *arena);
+/* Of an end whose object is there, in handle.shm. */
+void kini_pipe_bind(struct kin_pipe *end);
+/* One handle less of the pipe, or of an end that has no handle. */
+void kini_pipe_let_go(struct kini_self *self, uint32_t tag);
+
 /* --- pipe_message.c: also for descriptors --------------------------------------------------- */
 
 /* 0, -EAGAIN when there is no room, -EPIPE, -ESTALE. */

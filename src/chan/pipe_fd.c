@@ -11,7 +11,7 @@
 static int no_sockets(void)
 {
     return kini_fail_plain(-ENOTSUP, "descriptors travel only through a pipe that was created with "
-                                     "KIN_PIPE_FDS, in processes forked after that");
+                                     "KIN_PIPE_FDS");
 }
 
 /* --- send ----------------------------------------------------------------------------------- */

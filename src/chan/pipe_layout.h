@@ -26,21 +26,28 @@
  * another (fd_send), so both orders are the same; receivers (fd_recv), so that nobody takes from
  * the socket what belongs to another's cell.
  *
- * Crash states. create: (1) memory PRIVATE, swept; (2) pipe LIVE, held by the creator, which dies:
- * its reaper drops it; an end that does not keep it yet leaves it alone. (3) both ends keep it,
- * the creator still holds it: dropped with the creator's ends.
- * close: (4) the last hold of an end dropped, or the end half destroyed: the reaper destroys it
- * (again). (5) both ends gone, the pipe not: object.c, state 6.
- * send: (6) those of the ring. (7) put, sent not raised: the direction may hold that much more than
- * its capacity, until it is empty.
- * receive: (8) those of the ring. (9) taken, received not raised: senders find that much less room,
- * until it is empty; then there is all of it, so nobody waits for ever. (10) received raised,
- * nobody woken: a sender looks again at the end of its slice.
- * descriptors: (11) number raised, nothing sent: numbers have gaps. (12) in the socket, no cell: a
- * smaller number than that of the next cell; dropped by the next receiver. (13) the cell taken,
- * still in the socket: the same. (14) taken from the socket as one of those, because the cell that
+ * By name: the name is that of the pipe. The ends are there before it is, so who finds the pipe
+ * finds them; it holds the pipe while it takes hold of one. Of a pipe that came to be by opening
+ * one end, the other end is held by nobody and kept by the first (a --keeps--> b, say), until
+ * somebody takes hold of it (arena/object.c): it is not closed before it was opened.
+ *
+ * Crash states. create: (1) memory PRIVATE, swept. (2) ends LIVE, held by the creator, which dies:
+ * its reaper drops them; an end that keeps no pipe yet leaves it alone. (3) pipe GOING, some of its
+ * blocks given to it, or kept by ends: destroyed by the reaper. (4) LIVE, the creator still holds
+ * it: dropped with the creator's ends. (5) LIVE, the creator still holds the end that it does not
+ * open: as if it was not opened; or as if it was closed, if somebody has opened it meanwhile.
+ * open: (6) the pipe is held, the end not yet, or both: dropped.
+ * close: (7) the last hold of an end dropped, or the end half destroyed: the reaper destroys it
+ * (again). (8) both ends gone, the pipe not: object.c, state 6.
+ * send: (9) those of the ring. (10) put, sent not raised: the direction may hold that much more
+ * than its capacity, until it is empty. receive: (11) those of the ring. (12) taken, received not
+ * raised: senders find that much less room, until it is empty; then there is all of it, so nobody
+ * waits for ever. (13) received raised, nobody woken: a sender looks again at the end of its slice.
+ * descriptors: (14) number raised, nothing sent: numbers have gaps. (15) in the socket, no cell: a
+ * smaller number than that of the next cell; dropped by the next receiver. (16) the cell taken,
+ * still in the socket: the same. (17) taken from the socket as one of those, because the cell that
  * it belongs to was in a dead receiver's hands and comes back later: that cell is skipped.
- * (15) a holder of fd_send or fd_recv dies: released; what they guard is whole at every step.
+ * (18) a holder of fd_send or fd_recv dies: released; what they guard is whole at every step.
  */
 #ifndef KINI_PIPE_LAYOUT_H
 #define KINI_PIPE_LAYOUT_H
@@ -67,6 +74,7 @@ struct kini_pipe_direction_shm {
 struct kini_pipe_shm {
     uint64_t capacity_bytes; /* const after create, like the next */
     uint32_t flags;          /* enum kin_pipe_flag */
+    uint32_t end_tags[2];    /* of end a and end b */
     uint32_t reserved;
     /* [i]: what end i receives. One-way: [1] has no segment, and nobody uses it */
     struct kini_pipe_direction_shm directions[2];
@@ -75,8 +83,8 @@ struct kini_pipe_shm {
 struct kini_pipe_end_shm { /* const after create */
     int64_t pipe_delta;    /* from here to the pipe */
     uint32_t number;       /* 0: a, 1: b */
-    uint32_t pipe_tag;
-    uint32_t tag; /* 0: does not keep the pipe yet */
+    uint32_t tag;
+    uint32_t pipe_tag; /* 0: there is no pipe yet, and is none that it keeps */
     uint32_t reserved[3];
 };
 _Static_assert(sizeof(struct kini_pipe_end_shm) == 32, "an end");

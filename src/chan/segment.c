@@ -211,11 +211,12 @@ static bool is_at_segment(const struct kin_arena *arena, const struct kini_queue
 static bool message_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
                             struct kini_cell_shm *cell, uint64_t mark)
 {
-    uint64_t info = kini_load(&cell->info), block;
+    uint64_t info = kini_load(&cell->info), bytes = info >> 1, block;
     if (!(info & 1))
-        return info >> 1 <= queue->inline_bytes || (info >> 1 & mark);
+        return bytes <= queue->inline_bytes;
     memcpy(&block, cell->payload, sizeof block);
-    return kini_message_is_whole(arena, block) && kini_message_of(arena, block)->bytes == info >> 1;
+    return kini_message_is_whole(arena, block) &&
+           (kini_message_of(arena, block)->bytes == bytes || (bytes & mark));
 }
 
 /* Whether that can be seen in the cell, at any moment of the segment's life. What bounds a

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "chan/pipe.h"
 #include "sync/handle.h"
 
 extern char **environ;
@@ -22,7 +23,7 @@ struct spawn_call {
 
 /* What is handed over is held by us, so it stays until the child has its bit. */
 static int check_objects(struct kini_self *self, const struct kin_spawn_opts *opts,
-                         uint32_t *ret_tags)
+                         struct kini_legacy *legacy)
 {
     for (uint32_t i = 0; i < opts->objects_count; i++) {
         const struct kini_handle *handle = opts->objects[i];
@@ -32,7 +33,8 @@ static int check_objects(struct kini_self *self, const struct kin_spawn_opts *op
             return kini_fail(-EXDEV, "object %u is of another arena, or no handle of an object", i);
         if (!kini_object_is_held(self->arena, self->slot, handle->tag))
             return kini_fail(-ESTALE, "object %u is gone", i);
-        ret_tags[i] = handle->tag;
+        legacy->tags[i] = handle->tag;
+        legacy->sockets[i] = handle->type == KINI_OBJECT_PIPE_END ? kini_pipe_socket(handle) : -1;
     }
     return 0;
 }
@@ -72,6 +74,8 @@ static int execute(struct kin_arena *arena, const struct spawn_call *call, char 
     const int fds[] = {arena->fd, call->legacy.token, arena->seat_fd, call->legacy.watch};
     error = keep_open(&actions, fds, KINI_COUNT(fds));
     if (error == 0)
+        error = keep_open(&actions, call->legacy.sockets, call->legacy.objects_count);
+    if (error == 0)
         error = posix_spawnp(ret_pid, call->path, &actions, NULL, call->argv, list);
     posix_spawn_file_actions_destroy(&actions);
     return error ? kini_fail(-error, "%s cannot be started: %s", call->path, kin_strerror(error))
@@ -100,7 +104,7 @@ static int prepare(struct kini_self *self, struct spawn_call *call,
     struct kin_arena *arena = self->arena;
     struct kini_legacy *legacy = &call->legacy;
     pthread_mutex_lock(&arena->mutex);
-    int r = check_objects(self, call->opts, legacy->tags);
+    int r = check_objects(self, call->opts, legacy);
     if (r == 0)
         r = kini_participant_reserve(arena, &legacy->slot, &legacy->token);
     if (r == 0) {
@@ -175,10 +179,12 @@ int kin_process_spawn(struct kin_arena *arena, const char *path, char *const arg
     call.legacy.objects_count = opts.objects_count;
     call.legacy.watch = opts.daemon ? arena->lifeline_watch : -1;
     call.legacy.tags = calloc(opts.objects_count + 1, sizeof(uint32_t));
-    r = call.legacy.tags != NULL
+    call.legacy.sockets = calloc(opts.objects_count + 1, sizeof(int));
+    r = call.legacy.tags != NULL && call.legacy.sockets != NULL
             ? spawn_with_place(self, &call, process)
             : kini_fail(-ENOMEM, "no memory for %u objects", opts.objects_count);
     free(call.legacy.tags);
+    free(call.legacy.sockets);
     if (r < 0)
         kini_process_free(process);
     else

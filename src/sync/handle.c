@@ -169,8 +169,8 @@ static int tell_other_type(struct kin_arena *arena, uint32_t id, const char *nam
 }
 
 /* First without a new one at hand, which is rarely needed. */
-static int find_or_create(struct kini_self *self, const struct kini_kind *kind, const char *name,
-                          const struct kini_maker *maker, uint32_t *ret_id, uint32_t *ret_gen)
+int kini_handle_find(struct kini_self *self, const struct kini_kind *kind, const char *name,
+                     const struct kini_maker *maker, uint32_t *ret_id, uint32_t *ret_gen)
 {
     struct kini_new_object new = {kind->type, name, 0, maker ? maker->own : NULL};
     int r = kini_object_open(self, &new, ret_id, ret_gen);
@@ -191,20 +191,14 @@ static bool is_whole(const struct kin_arena *arena, const struct kini_handle *ha
                      const struct kini_kind *kind)
 {
     uint64_t offset = kini_load(&arena->objects[handle->id].offset);
-    return kini_block_is_owned(arena, offset, handle->tag, kind->shm_bytes) &&
+    return KINI_OBJECT_TYPE(kini_load(&arena->objects[handle->id].state)) == kind->type &&
+           kini_block_is_owned(arena, offset, handle->tag, kind->shm_bytes) &&
            (kind->check == NULL || kind->check(arena, kini_at(arena, offset)));
 }
 
-static int open_into(struct kini_self *self, struct kini_handle *handle,
-                     const struct kini_kind *kind, const struct kini_which *which,
-                     const struct kini_maker *maker)
+int kini_handle_bind(struct kini_self *self, struct kini_handle *handle,
+                     const struct kini_kind *kind, uint32_t gen)
 {
-    uint32_t gen = 0;
-    int r = !which->by_position
-                ? find_or_create(self, kind, which->name, maker, &handle->id, &gen)
-                : kini_object_inherited(self, kind->type, which->position, &handle->id, &gen);
-    if (r < 0)
-        return r;
     struct kin_arena *arena = self->arena;
     handle->tag = kini_object_tag(handle->id, gen);
     if (!is_whole(arena, handle, kind)) {
@@ -215,7 +209,19 @@ static int open_into(struct kini_self *self, struct kini_handle *handle,
         return kini_fail(-EPROTO, "the arena is damaged: a %s", type_names[kind->type]);
     }
     handle->shm = kini_at(arena, kini_load(&arena->objects[handle->id].offset));
-    return r;
+    return 0;
+}
+
+static int open_into(struct kini_self *self, struct kini_handle *handle,
+                     const struct kini_kind *kind, const struct kini_which *which,
+                     const struct kini_maker *maker)
+{
+    uint32_t gen = 0;
+    int r = !which->by_position
+                ? kini_handle_find(self, kind, which->name, maker, &handle->id, &gen)
+                : kini_object_inherited(self, kind->type, which->position, &handle->id, &gen);
+    int bound = r < 0 ? r : kini_handle_bind(self, handle, kind, gen);
+    return bound < 0 ? bound : r;
 }
 
 int kini_handle_open(struct kin_arena *arena, const struct kini_kind *kind,

@@ -54,6 +54,14 @@ int kini_handle_open(struct kin_arena *arena, const struct kini_kind *kind,
                      const struct kini_which *which, const struct kini_maker *maker,
                      void *ret_handle);
 
+/* The steps of it, for an object that is reached by way of another one. find: its id and
+ * generation, held; 1 or 0, as above. bind: the rest of the handle, whose id is that of an object
+ * that we hold; it is let go on an error. */
+int kini_handle_find(struct kini_self *self, const struct kini_kind *kind, const char *name,
+                     const struct kini_maker *maker, uint32_t *ret_id, uint32_t *ret_gen);
+int kini_handle_bind(struct kini_self *self, struct kini_handle *handle,
+                     const struct kini_kind *kind, uint32_t gen);
+
 /* An option that says something else than the object which was there before: -EINVAL. */
 int kini_handle_differs(const char *name, const char *option, uint64_t wanted, uint64_t is);
 

@@ -11,6 +11,7 @@
  * With libFuzzer: meson setup build-fuzz -Dfuzz=true with CC=clang. Without: attach_replay. */
 #include "fuzz/attach_fuzz.h"
 #include "arena/attach.h"
+#include "coll/items_layout.h"
 
 #include <errno.h>
 #include <kin/kin.h>
@@ -78,14 +79,46 @@ static void fill_stores(struct kin_arena *arena)
     scatter(arena, "ring", ring);
 }
 
-/* They have no names: what is damaged in them is met by the reaper. */
-static void fill_pipe(struct kin_arena *arena)
+/* One without a name, which only the reaper meets; one by name; one of which an end waits. */
+static void fill_pipes(struct kin_arena *arena)
 {
     struct kin_pipe *ends[2];
     static char large[3000];
-    MUST(kin_pipe_create(arena, NULL, &ends[0], &ends[1]));
-    MUST(kin_pipe_send(ends[0], large, 10, KIN_NOW));
-    MUST(kin_pipe_send(ends[1], large, sizeof large, KIN_NOW));
+    for (int named = 0; named < 2; named++) {
+        const struct kin_pipe_opts opts = {.name = named ? "pipe" : NULL};
+        MUST(kin_pipe_create(arena, &opts, &ends[0], &ends[1]));
+        MUST(kin_pipe_send(ends[0], large, 10, KIN_NOW));
+        MUST(kin_pipe_send(ends[1], large, sizeof large, KIN_NOW));
+    }
+    MUST(kin_pipe_open(arena, "waits", KIN_PIPE_A, NULL, &ends[0]));
+    MUST(kin_pipe_send(ends[0], large, sizeof large, KIN_NOW));
+}
+
+/* One of them was being set when its setter died; the rlock of another one is held. */
+static void fill_items(struct kin_arena *arena)
+{
+    static const char record[200];
+    static const double one = 1;
+    struct kin_value *number, *real, *record_value;
+    struct kin_array *small, *large;
+    MUST(kin_value_open(arena, "number", &(struct kin_value_opts){.type = KIN_LONG}, &number));
+    MUST(kin_value_open(arena, "real", &(struct kin_value_opts){.type = KIN_DOUBLE}, &real));
+    MUST(kin_value_open(arena, "record",
+                        &(struct kin_value_opts){.type = KIN_STRUCT, .value_bytes = sizeof record},
+                        &record_value));
+    MUST(kin_array_open(arena, "small", &(struct kin_array_opts){.type = KIN_SHORT, .length = 100},
+                        &small));
+    MUST(kin_array_open(arena, "large",
+                        &(struct kin_array_opts){.type = KIN_DOUBLE, .length = 100000}, &large));
+    MUST(kin_value_set(record_value, record, KIN_NOW));
+    MUST(kin_value_add(number, 12345, NULL));
+    MUST(kin_array_fill(small, 10, 20, record));
+    MUST(kin_array_fill(large, 50000, 10, &one));
+    MUST(kin_rlock_acquire(kin_value_rlock(record_value), KIN_NOW));
+    MUST(kin_rlock_acquire(kin_array_rlock(large), KIN_NOW));
+    /* where items_layout.h says: written, but not finished */
+    struct kini_items_shm *shm = (void *)((char *)kin_value_ptr(record_value) - 384);
+    kini_store(&shm->half_set, 1);
 }
 
 static void fill_arena(struct kin_arena *arena)
@@ -122,7 +155,8 @@ static void fill_arena(struct kin_arena *arena)
     MUST(kin_rwlock_acquire_read(rwlock, KIN_NOW));
     MUST(kin_block_alloc(arena, 100000, &block));
     fill_stores(arena);
-    fill_pipe(arena);
+    fill_pipes(arena);
+    fill_items(arena);
 }
 
 static void take_image(struct kin_arena *arena)
@@ -323,6 +357,91 @@ static void use_others(struct kin_arena *arena)
     }
 }
 
+/* As a program does that believes what it is told of the size. */
+static void use_value(struct kin_arena *arena, const char *name)
+{
+    struct kin_value *value;
+    int64_t number = 5;
+    double real;
+    if (kin_value_find(arena, name, &value) < 0)
+        return;
+    (void)kin_value_load(value, &number);
+    (void)kin_value_add(value, 3, &number);
+    (void)!kin_value_compare_exchange(value, &number, 7);
+    (void)kin_value_max(value, 77, NULL);
+    (void)kin_value_add_double(value, 0.5, &real);
+    if (kin_value_bytes(value) <= (int64_t)sizeof buffer) {
+        (void)!kin_value_get(value, KIN_NOW, buffer);
+        (void)!kin_value_wait(value, buffer, KIN_NOW);
+        (void)!kin_value_set(value, buffer, KIN_NOW);
+    }
+    if (kin_rlock_try_acquire(kin_value_rlock(value)) >= 0)
+        (void)kin_rlock_release(kin_value_rlock(value));
+    (void)kin_value_waiting(value);
+    (void)kin_value_notify(value);
+    kin_value_destroy(value);
+}
+
+static void use_array(struct kin_arena *arena, const char *name)
+{
+    struct kin_array *array;
+    if (kin_array_find(arena, name, &array) < 0)
+        return;
+    const uint64_t length = (uint64_t)kin_array_length(array);
+    const uint64_t item = (uint64_t)kin_array_item_bytes(array);
+    const uint64_t count = item <= sizeof buffer / 8 && length >= 8 ? 8 : 0;
+    for (uint64_t part = 0; part < 4 && count > 0; part++) {
+        uint64_t first = (length - count) / 3 * part;
+        (void)kin_array_get(array, first, buffer);
+        (void)kin_array_set(array, first, buffer);
+        (void)kin_array_read(array, first, count, buffer);
+        (void)kin_array_write(array, first, count, buffer);
+        (void)kin_array_fill(array, first, count, buffer);
+        (void)!kin_array_commit(array, first, count);
+    }
+    (void)kin_array_get(array, length, buffer);
+    if (kin_rlock_try_acquire(kin_array_rlock(array)) >= 0)
+        (void)kin_rlock_release(kin_array_rlock(array));
+    kin_array_destroy(array);
+}
+
+static void use_items(struct kin_arena *arena)
+{
+    static const char *const values[] = {"number", "real", "record"};
+    for (size_t i = 0; i < 3; i++)
+        use_value(arena, values[i]);
+    use_array(arena, "small");
+    use_array(arena, "large");
+}
+
+static void use_end(struct kin_pipe *end)
+{
+    void *data;
+    for (int i = 0; i < 4; i++) {
+        (void)kin_pipe_next_bytes(end);
+        (void)!kin_pipe_poll(end, KIN_NOW);
+        (void)!kin_pipe_try_send(end, buffer, (size_t)i * 97);
+        if (i % 2)
+            (void)!kin_pipe_try_recv(end, buffer, sizeof buffer);
+        else if (kin_pipe_recv_alloc(end, &data, KIN_NOW) >= 0)
+            free(data);
+    }
+}
+
+static void use_pipe(struct kin_arena *arena, const char *name)
+{
+    struct kin_pipe *ends[2] = {NULL, NULL};
+    for (uint32_t i = 0; i < 2; i++)
+        if (kin_pipe_find(arena, name, (enum kin_pipe_side)i, &ends[i]) < 0)
+            ends[i] = NULL;
+    for (int round = 0; round < 2; round++)
+        for (uint32_t i = 0; i < 2; i++)
+            if (ends[i] != NULL)
+                use_end(ends[i]);
+    kin_pipe_close(ends[0]);
+    kin_pipe_close(ends[1]);
+}
+
 static void use_all(struct kin_arena *arena)
 {
     struct kin_arena_stats stat = {.size = sizeof stat};
@@ -335,6 +454,9 @@ static void use_all(struct kin_arena *arena)
     use_queues(arena);
     use_locks(arena);
     use_others(arena);
+    use_items(arena);
+    use_pipe(arena, "pipe");
+    use_pipe(arena, "waits");
     if (kin_block_alloc(arena, 500, &block) == 0)
         kin_block_free(arena, block);
 }

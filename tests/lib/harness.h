@@ -44,6 +44,7 @@ enum kill_flag {
     KILL_LOOSE = 256,      /* somebody releases permits that another one acquired */
     KILL_WHOLE = 512,      /* what an actor puts at once is put whole or not at all */
     KILL_BEDS = 1024,      /* those who wait may lie in beds (sync/bed.c) */
+    KILL_NAPS = 2048,      /* pairs, with KILL_LOCKS: it waits for the other one by looking again */
 };
 
 /* How long those who wait for a lock seem to wait: the harness is so slow that all would starve. */

@@ -147,6 +147,13 @@ bool kill_victim_would_sleep(const struct kill_victim *victim)
            !is_over(victim, place.arguments[3]);
 }
 
+static bool would_nap(const struct kill_victim *victim)
+{
+    struct place place;
+    return read_place(victim->pid, &place) && kill_is_system_call(place.at) &&
+           place.number == SYS_clock_nanosleep;
+}
+
 /* --- the child's side ------------------------------------------------------------------------- */
 
 static void stop_self(void)
@@ -362,7 +369,7 @@ static void be_the_same(struct kill_world *world, pid_t original, pid_t clone,
         poke(clone, cookie_at, guard);
     }
     poke(clone, guard_at, guard);
-    if (world->scenario->flags & KILL_SLEEPS)
+    if (world->scenario->flags & (KILL_SLEEPS | KILL_LOCKS))
         replace_loaded(regs, old, guard);
 }
 
@@ -401,6 +408,10 @@ void kill_victim_step(struct kill_world *world, struct kill_victim *victim)
         kill_sync_calm(world);
     bool asks = actor->phase == KILL_RUNNING && !victim->may_sleep && !victim->never_sleeps;
     victim->blocked = false;
+    if (asks && (world->scenario->flags & KILL_NAPS) && would_nap(victim)) {
+        victim->blocked = true;
+        return;
+    }
     if (asks && kill_victim_would_sleep(victim)) {
         victim->sleeps++;
         if (world->parking || world->scenario->sleeps == NULL ||
@@ -427,7 +438,8 @@ static void run_to_sleep(struct kill_world *world, struct kill_victim *victim)
     victim->blocked = false;
 #if defined(__x86_64__)
     const struct kill_actor *actor = &world->page->actors[victim->who];
-    victim->blocked = actor->phase == KILL_RUNNING && kill_victim_would_sleep(victim);
+    victim->blocked =
+        actor->phase == KILL_RUNNING && !victim->may_sleep && kill_victim_would_sleep(victim);
     while (!victim->blocked && !victim->done && !victim->ended && actor->phase == KILL_RUNNING) {
         struct user_regs_struct regs;
         int event = 0, signal;
@@ -452,9 +464,8 @@ static void run_to_sleep(struct kill_world *world, struct kill_victim *victim)
 
 void kill_victim_finish(struct kill_world *world, struct kill_victim *victim)
 {
-    if (world->scenario->flags & KILL_SLEEPS)
-        run_to_sleep(world, victim);
     if (world->scenario->flags & (KILL_LOCKS | KILL_SLEEPS)) {
+        run_to_sleep(world, victim);
         while (!victim->done && !victim->blocked && !victim->ended)
             kill_victim_step(world, victim);
         return;

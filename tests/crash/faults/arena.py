@@ -88,7 +88,9 @@ FAULTS = [
      "    if (is_kept(arena, id))\n        return true;\n", "",
      [("kill_pipe", "send")]),
     ("what an object kept is not looked at when it goes", "arena/object.c",
-     "    if (keeps != 0) /* of two keepers that go at once, at least one sees neither of them */\n"
-     "        destroy_if_unheld(self, keeps & 0xffff);\n", "",
-     [("kill_pipe", "close both ends")]),
+     "            destroy_if_unheld(self, keeps[i] & 0xffff);\n", "            ;\n",
+     [("kill_open", "open the end that waits")]),
+    ("an end that nobody opened is kept for ever", "arena/object.c",
+     "            kini_store_sc(&object->kept_by[0], 0);\n", "            (void)object;\n",
+     [("kill_open", "close an end, the other one was opened")]),
 ]

@@ -92,6 +92,37 @@ static int play_use(void *memory, const char *arg)
     return 7;
 }
 
+/* Position 0: an end to say something through, 1 and 2: one for descriptors, 3: no pipe. */
+static int play_talk(void *memory, const char *arg)
+{
+    struct board *b = memory;
+    struct kin_arena *mine = inherit();
+    struct kin_pipe *plain, *fds, *same, *none;
+    int fd, before = kt_fds_count();
+    KT_CHECK(kin_pipe_inherit(mine, 3, &none) == -EPROTOTYPE);
+    KT_CHECK(kin_pipe_inherit(mine, 4, &none) == -ENOENT);
+    KT_CHECK(kin_pipe_inherit(mine, 0, &plain) == 0);
+    KT_CHECK(kin_pipe_send(plain, arg, strlen(arg), KIN_NEVER) == 0);
+    KT_CHECK(kin_pipe_inherit(mine, 1, &fds) == 0 && kin_pipe_inherit(mine, 2, &same) == 0);
+    KT_CHECK(kin_pipe_recv_fd(fds, &fd, KIN_NEVER) == 0);
+    kin_pipe_close(fds); /* the other handle is as good */
+    KT_CHECK(kin_pipe_send_fd(same, fd, KIN_NEVER) == 0);
+    KT_CHECK(close(fd) == 0);
+    kin_pipe_close(same);
+    KT_CHECK(kin_pipe_inherit(mine, 2, &same) == -ESTALE); /* that was its last handle */
+    KT_CHECK(kt_fds_count() == before);
+    for (int i = 1; i <= 2; i++) /* they do not go on to a program that this one starts */
+        KT_CHECK(fcntl(mine->inherited_sockets[i], F_GETFD) & FD_CLOEXEC);
+    kini_add_sc(&b->arrived, 1);
+    while (kini_load_acq(&b->go) == 0)
+        usleep(300);
+    if (kini_load(&b->go) == 2)
+        raise(SIGKILL);
+    kin_arena_detach(mine);
+    KT_CHECK(kt_fds_count() < before - 2); /* with the sockets */
+    return 0;
+}
+
 /* Holds what was handed over, and nothing else. */
 static int play_hold(void *memory, const char *arg)
 {
@@ -135,11 +166,9 @@ static int play_parent(void *memory, const char *arg)
     return 1;
 }
 
-static const struct kt_role roles[] = {{"use", play_use},
-                                       {"hold", play_hold},
-                                       {"ignore", play_ignore},
-                                       {"parent", play_parent},
-                                       {NULL, NULL}};
+static const struct kt_role roles[] = {{"use", play_use},       {"talk", play_talk},
+                                       {"hold", play_hold},     {"ignore", play_ignore},
+                                       {"parent", play_parent}, {NULL, NULL}};
 
 /* --- tests ---------------------------------------------------------------------------------- */
 
@@ -183,6 +212,70 @@ START_TEST(only_what_was_handed_over_is_kept)
     kini_store(&board->go, 1);
     ck_assert_int_eq(status_of(process), 0);
     alone();
+    ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
+}
+END_TEST
+
+/* The ends of the parent are closed before the child has opened them: that is no end of file. */
+START_TEST(ends_of_pipes)
+{
+    for (uint32_t killed = 0; killed < 2; killed++) {
+        struct kin_pipe *here[2], *there[2];
+        struct kin_lock *lock;
+        char text[16];
+        int pair[2], fd = -1, fds = kt_fds_count();
+        kini_store(&board->arrived, 0);
+        kini_store(&board->go, 0);
+        KT_OK(kin_lock_create(arena, NULL, &lock));
+        KT_OK(kin_pipe_create(arena, NULL, &here[0], &there[0]));
+        KT_OK(kin_pipe_create(arena, &(struct kin_pipe_opts){.flags = KIN_PIPE_FDS}, &here[1],
+                              &there[1]));
+        const void *const objects[] = {there[0], there[1], there[1], lock};
+        struct kin_process *process =
+            spawn("talk", "hello", (struct kin_spawn_opts){.objects = objects, .objects_count = 4});
+        kin_pipe_close(there[0]);
+        kin_pipe_close(there[1]);
+        ck_assert_int_eq(pipe2(pair, O_CLOEXEC), 0);
+        KT_OK(kin_pipe_send_fd(here[1], pair[1], KIN_NOW));
+        close(pair[1]);
+        KT_IS(kin_pipe_recv(here[0], text, sizeof text, KIN_NEVER), 5);
+        KT_OK(kin_pipe_recv_fd(here[1], &fd, KIN_NEVER)); /* it comes back */
+        ck_assert_int_eq(write(fd, "x", 1), 1);
+        ck_assert_int_eq(read(pair[0], text, 1), 1);
+        KT_IS(kin_pipe_recv(here[1], text, sizeof text, KIN_NEVER), -ESHUTDOWN); /* closed there */
+        KT_UNTIL(kini_load_acq(&board->arrived) == 1);
+        KT_IS(kin_pipe_recv(here[0], text, sizeof text, kin_after_ms(20)), -ETIMEDOUT);
+        kini_store(&board->go, 1 + killed);
+        KT_IS(kin_pipe_recv(here[0], text, sizeof text, KIN_NEVER), -ESHUTDOWN);
+        ck_assert_int_eq(status_of(process), killed ? -SIGKILL : 0);
+        kin_pipe_close(here[0]);
+        kin_pipe_close(here[1]);
+        kin_lock_destroy(lock);
+        close(fd);
+        close(pair[0]);
+        ck_assert_int_eq(kt_fds_count(), fds);
+        alone();
+        ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
+    }
+}
+END_TEST
+
+/* A program that never asks for its end has it until it is gone. */
+START_TEST(an_end_that_is_ignored)
+{
+    struct kin_pipe *a, *b;
+    char text[4];
+    KT_OK(kin_pipe_create(arena, NULL, &a, &b));
+    const void *const objects[] = {b};
+    struct kin_process *process =
+        spawn("ignore", "-", (struct kin_spawn_opts){.objects = objects, .objects_count = 1});
+    kin_pipe_close(b);
+    KT_UNTIL(kini_load_acq(&board->arrived) == 1);
+    KT_IS(kin_pipe_recv(a, text, sizeof text, kin_after_ms(20)), -ETIMEDOUT);
+    kini_store(&board->go, 1);
+    KT_IS(kin_pipe_recv(a, text, sizeof text, KIN_NEVER), -ESHUTDOWN);
+    ck_assert_int_eq(status_of(process), 3);
+    kin_pipe_close(a);
     ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
 }
 END_TEST
@@ -298,6 +391,8 @@ int main(int argc, char **argv)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, by_position_and_by_name);
     tcase_add_test(t, only_what_was_handed_over_is_kept);
+    tcase_add_test(t, ends_of_pipes);
+    tcase_add_test(t, an_end_that_is_ignored);
     tcase_add_test(t, a_program_that_ignores_the_arena);
     tcase_add_test(t, programs_that_cannot_be_started);
     tcase_add_test(t, a_daemon_ends_with_its_parent);
