@@ -159,9 +159,8 @@ static void sample(const struct grid_row *row, const struct grid_column *column,
 int main(int argc, char **argv)
 {
     const struct grid_column columns[] = {
-        /* The pipe comes here, before or instead of the queue: a peer_kin_pipe that puts with
-         * kin_pipe_send and gets with kin_pipe_recv. */
         {"kin", PAIR(&peer_kin_polled, &peer_kin), 0},
+        {"kin pipe", PAIR(&peer_kin_pipe_polled, &peer_kin_pipe), 1}, /* no rival of kin */
         {"pipe", PAIR(&peer_pipe_framed_polled, &peer_pipe_framed), 0},
         {"stream", PAIR(&peer_stream_framed_polled, &peer_stream_framed), 0},
         {"seqpacket", PAIR(&peer_seqpacket_polled, &peer_seqpacket), 0},

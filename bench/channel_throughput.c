@@ -126,6 +126,7 @@ int main(int argc, char **argv)
     };
     static const struct grid_column columns[] = {
         {"kin", &peer_kin, 0},
+        {"kin pipe", &peer_kin_pipe, 1}, /* no rival of kin */
         {"pipe", &peer_pipe_framed, 0},
         {"stream", &peer_stream_framed, 0},
         {"seqpacket", &peer_seqpacket, 0},

@@ -68,3 +68,5 @@ PEER_PINGS(pipe, pipe_put, pipe_poll)
 
 const struct peer peer_kin_pipe = {"kin pipe", pipe_open,    pipe_close, pipe_put, pipe_get,
                                    pipe_send,  pipe_receive, pipe_ping,  pipe_echo};
+const struct peer peer_kin_pipe_polled = {
+    .name = "kin pipe", .open = pipe_open, .close = pipe_close, .put = pipe_put, .get = pipe_poll};

@@ -38,7 +38,8 @@ extern const struct peer peer_stream, peer_seqpacket;
 extern const struct peer peer_pipe_framed, peer_stream_framed;
 extern const struct peer peer_zmq, peer_nng, peer_iceoryx;
 /* With a get that never sleeps but asks again and again. */
-extern const struct peer peer_kin_polled, peer_boost_polled, peer_mqueue_polled;
+extern const struct peer peer_kin_polled, peer_kin_pipe_polled, peer_boost_polled,
+    peer_mqueue_polled;
 extern const struct peer peer_pipe_framed_polled, peer_stream_framed_polled;
 extern const struct peer peer_seqpacket_polled, peer_iceoryx_polled;
 extern const struct peer peer_futex, peer_word;

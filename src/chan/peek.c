@@ -60,18 +60,18 @@ int64_t kini_ring_peek(struct kini_self *self, struct kini_queue_shm *queue, voi
     for (;;) {
         uint64_t at = kini_load_acq(&queue->get_at);
         struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
-        uint64_t h = kini_load_acq(&segment->head);
+        uint64_t h = kini_head(segment);
         if (kini_load_acq(&queue->get_at) != at) /* as in kini_ring_get */
             continue;
         struct kini_cell_shm *cell = kini_cell(segment, h);
         if (kini_load_acq(&cell->seq) == h + 1) {
             if (look_at_cell(self, cell, h + 1, buffer, capacity, &bytes) &&
-                kini_load_acq(&segment->head) == h)
+                kini_head(segment) == h)
                 return bytes;
         } else if (kini_load(&queue->skips_made) != 0 && kini_ring_pass_tombstone(self, queue)) {
             continue; /* what lies behind it is there, and nobody else may come */
-        } else if (kini_load_acq(&segment->head) == h) {
-            uint64_t tail = kini_load_acq(&segment->tail);
+        } else if (kini_head(segment) == h) {
+            uint64_t tail = kini_tail(segment);
             if (!(tail & KINI_TAIL_CLOSED) || (tail & KINI_TAIL_POSITION) != h)
                 return -EAGAIN;
             int r = kini_segment_advance_get(self, queue, at);
@@ -94,7 +94,7 @@ uint64_t kini_ring_bytes(struct kini_self *self, struct kini_queue_shm *queue)
             struct kini_cell_shm *cell = kini_cell(segment, i);
             uint64_t seq = kini_load_acq(&cell->seq);
             bool back = (seq & KINI_CELL_BACK) && !(seq & KINI_CELL_TAKEN);
-            bool there = back || (seq > kini_load(&segment->head) && !(seq & KINI_CELL_SKIP) &&
+            bool there = back || (seq > kini_head(segment) && !(seq & KINI_CELL_SKIP) &&
                                   ((seq - 1) & (segment->cap - 1)) == i);
             sum += there ? kini_load(&cell->info) >> 1 : 0;
         }

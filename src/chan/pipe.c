@@ -25,6 +25,14 @@ static int take_block(struct kini_self *self, uint64_t bytes, void *ret_block)
     return r;
 }
 
+static int begin_ring(struct kini_self *self, struct kini_queue_shm *ring)
+{
+    int r = kini_ring_begin(self, ring, RING_CELLS);
+    if (r == 0)
+        kini_solo_offer(kini_segment_of(self->arena, kini_load(&ring->put_at)));
+    return r;
+}
+
 static int fill_pipe(struct kini_self *self, struct kini_pipe_shm *pipe,
                      const struct kin_pipe_opts *opts)
 {
@@ -37,7 +45,7 @@ static int fill_pipe(struct kini_self *self, struct kini_pipe_shm *pipe,
         kini_ilock_init(&direction->fd_recv, KINI_ILOCK_NONE);
         kini_ring_init(&direction->ring, kini_offset(self->arena, &direction->ring), INLINE_BYTES);
         if (i == 0 || !(opts->flags & KIN_ONE_WAY))
-            r = kini_ring_begin(self, &direction->ring, RING_CELLS);
+            r = begin_ring(self, &direction->ring);
     }
     return r;
 }

@@ -5,7 +5,8 @@
  *                             +--> pipe {constants | direction 0: what a receives
  *   end b  {pipe, 1} --keeps--+                    | direction 1: what b receives}
  *
- *   direction  sent | received | locks of descriptors | a ring (queue_layout.h) of one segment
+ *   direction  sent, sent_solo | received, received_solo | locks of descriptors | a ring
+ * (queue_layout.h) of one segment
  *
  * Processes hold ends. An end that nobody holds any more is destroyed, by whoever let go last or by
  * the reaper, and that is how it is closed: what it sends into is shut down, so that the other end
@@ -13,6 +14,11 @@
  * other end's sends fail. Both are kini_ring_shut, which may be done again. The pipe is held by
  * nobody, but kept by its ends (arena/object.c): it is there until both are gone, and while one
  * of them is being destroyed.
+ *
+ * Either side of a direction belongs to the first thread that uses it, until another one does
+ * (queue_layout.h). What that thread did while the side was its own it counts in the …_solo word,
+ * which nobody else ever writes: a store that comes late, when others have added to the other word,
+ * is right all the same. Below, sent and received are the sums of both words.
  *
  * Room: a direction is full when its ring is, or when sent - received, plus the new message, is
  * more than the capacity. The two counters are raised after the fact, so they may be wrong by what
@@ -61,10 +67,12 @@
 /* In a block of any alignment: what is to lie apart is 128 bytes apart. */
 struct kini_pipe_direction_shm {
     uint64_t reserved0[8];
-    kini_a64 sent; /* bytes. W: senders; whoever finds the ring empty, by CAS */
-    uint64_t reserved1[15];
-    kini_a64 received; /* bytes. W: receivers */
-    uint64_t reserved2[7];
+    kini_a64 sent;      /* bytes. W: senders; whoever finds the ring empty, by CAS */
+    kini_a64 sent_solo; /* W: the first sender */
+    uint64_t reserved1[14];
+    kini_a64 received;      /* bytes. W: receivers */
+    kini_a64 received_solo; /* W: the first receiver */
+    uint64_t reserved2[6];
     struct kini_ilock_shm fd_send, fd_recv;
     kini_a64 fd_number; /* of the last descriptor. W: holder of fd_send */
     uint64_t reserved3[7];

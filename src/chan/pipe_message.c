@@ -23,10 +23,21 @@ int kini_pipe_only_receives(void)
 
 /* --- room ----------------------------------------------------------------------------------- */
 
+static uint64_t sent_by_all(struct kini_pipe_direction_shm *direction)
+{
+    return kini_load(&direction->sent) + kini_load(&direction->sent_solo);
+}
+
+/* acq pairs with the raises in kini_pipe_get: the cells are released */
+static uint64_t received_by_all(struct kini_pipe_direction_shm *direction)
+{
+    return kini_load_acq(&direction->received) + kini_load_acq(&direction->received_solo);
+}
+
 static bool fits(struct kini_pipe_direction_shm *direction, uint64_t received, uint64_t bytes,
                  uint64_t capacity)
 {
-    return (int64_t)(kini_load(&direction->sent) - received + bytes) <= (int64_t)capacity;
+    return (int64_t)(sent_by_all(direction) - received + bytes) <= (int64_t)capacity;
 }
 
 static bool is_empty(struct kini_self *self, struct kini_pipe_direction_shm *direction)
@@ -37,9 +48,10 @@ static bool is_empty(struct kini_self *self, struct kini_pipe_direction_shm *dir
 /* If the direction is empty, whatever the counters say, there is all the room. */
 static void settle(struct kini_self *self, struct kini_pipe_direction_shm *direction)
 {
-    uint64_t received = kini_load_acq(&direction->received), sent = kini_load(&direction->sent);
-    if (sent != received && is_empty(self, direction))
-        kini_cas(&direction->sent, &sent, received);
+    uint64_t received = received_by_all(direction), sent = kini_load(&direction->sent);
+    uint64_t settled = received - kini_load(&direction->sent_solo);
+    if (sent != settled && is_empty(self, direction))
+        kini_cas(&direction->sent, &sent, settled);
 }
 
 static bool has_room(struct kini_self *self, struct kin_pipe *end, uint64_t bytes)
@@ -48,8 +60,7 @@ static bool has_room(struct kini_self *self, struct kin_pipe *end, uint64_t byte
     uint64_t capacity = end->pipe->capacity_bytes;
     if (kini_likely(fits(out, kini_load(&end->received_seen), bytes, capacity)))
         return true;
-    /* acq pairs with the raise in kini_pipe_get: the cell is released */
-    uint64_t received = kini_load_acq(&out->received);
+    uint64_t received = received_by_all(out);
     kini_store(&end->received_seen, received);
     if (fits(out, received, bytes, capacity))
         return true;
@@ -71,7 +82,14 @@ int kini_pipe_may_send(struct kini_self *self, struct kin_pipe *end, uint64_t by
 int64_t kini_pipe_put(struct kini_self *self, struct kin_pipe *end,
                       const struct kini_message *message, uint64_t bytes)
 {
-    int64_t r = kini_ring_put(self, &end->out_ring, message);
+    int64_t r = kini_solo_put(self, &end->out_ring, message);
+    if (kini_likely(r == 0)) {
+        kini_store(&end->out->sent_solo, kini_load(&end->out->sent_solo) + bytes);
+        return 0;
+    }
+    if (r != KINI_SOLO_NOT)
+        return r;
+    r = kini_ring_put(self, &end->out_ring, message);
     if (kini_likely(r == 0))
         kini_add(&end->out->sent, bytes);
     else if (r == -ESHUTDOWN)
@@ -83,9 +101,19 @@ int64_t kini_pipe_get(struct kini_self *self, struct kin_pipe *end, struct kini_
                       bool counts)
 {
     struct kini_pipe_direction_shm *in = end->in;
-    int64_t r = kini_ring_get(self, &end->in_ring, taker);
+    int64_t r = kini_solo_get(self, &end->in_ring, taker);
     if (kini_likely(r >= 0)) {
-        /* seq_cst: before the look at nwait. Pairs with the acquire in has_room */
+        uint64_t bytes = counts ? (uint64_t)r : 0;
+        /* rel pairs with received_by_all */
+        kini_store_rel(&in->received_solo, kini_load(&in->received_solo) + bytes);
+        kini_waitq_wake_calm(self, &in->ring.putters, &end->in_ring.quiet, 1);
+        return r;
+    }
+    if (r != KINI_SOLO_NOT)
+        return r;
+    r = kini_ring_get(self, &end->in_ring, taker);
+    if (kini_likely(r >= 0)) {
+        /* seq_cst: before the look at nwait. Pairs with the acquire in received_by_all */
         kini_add_sc(&in->received, counts ? (uint64_t)r : 0);
         kini_waitq_wake(self, &in->ring.putters, 1);
     }
@@ -338,7 +366,6 @@ int kini_pipe_ready(struct kini_self *self, void *memory, uint32_t kind)
     uint64_t count = kini_queue_count(self, ring);
     const struct kini_segment_shm *segment =
         kini_segment_of(self->arena, kini_load_acq(&ring->put_at));
-    return count == 0 ||
-           (count < segment->cap && fits(direction, kini_load_acq(&direction->received), 1,
-                                         kini_pipe_of(end)->capacity_bytes));
+    return count == 0 || (count < segment->cap && fits(direction, received_by_all(direction), 1,
+                                                       kini_pipe_of(end)->capacity_bytes));
 }

@@ -81,6 +81,35 @@
  *         the list, takes the lock and so redoes it.
  *     24  shut down at once: what comes back then is dropped when the holds of the dead are.
  *   reserve and publish: as put, 1 to 4.
+ *
+ * Solo: either side of a ring that never grows (of pipes) may belong to one thread, which claims
+ * without a CAS (solo.c, decision 011). `owner` of a side:
+ *
+ *   FREE --first use, CAS--> thread --CAS--> thread | REVOKED --CAS--> 0: shared, for good
+ *     +------------------------CAS--> FREE | REVOKED --------------^
+ *
+ *   While a thread is named, tail (head) stays at `base`, and the position is `at`, which only that
+ * thread writes, by plain stores; kini_tail and kini_head know. It writes the usual intent (PUT or
+ * GET, position at, not WON), when the cell is free for it or published, then looks at `owner`; if
+ * that still names it, it fills (copies), stores seq, stores at, and ends the intent.
+ *   Whoever else comes revokes: REVOKED; a fence of all (os.h); the intent is read, then `at`; the
+ * first to CAS it decides `handed`: at + 1 if the intent names at, else at; tail (head): base →
+ * handed; 0. Any of it may be done by several, and again. By the fence either the owner sees
+ * REVOKED or its intent is seen, and what that names is its own, as if it had been claimed by CAS:
+ * the general path begins behind it and waits for nobody. An owner that sees REVOKED ends it
+ * itself and then asks `handed` whether its position was left to it. A store of at or seq that
+ * comes late is to what nobody else writes. Shut, tombstones and repairs revoke first. Where fences
+ * are refused (super.no_fence) no thread is named, and who is does not use it any more.
+ *
+ *     25  the owner dies without an intent: the next to come revokes.
+ *     26  with one, anywhere before the end of it: revoked by its reaper or before, then as 3 if
+ *         nothing was published, 7 if not released. Published or released, `at` not stored: the
+ *         intent makes up for it.
+ *     27  it saw REVOKED, dies before it asked: handed == its position: 2, 6; one more: 3, 7.
+ *     28  who revokes dies at any step: the next to come does them again; `handed` stays as
+ * decided. 29  the owner is stopped: its position is as one of a stopped winner of a CAS; others go
+ * on behind it. 30  declared dead while it ran: it looks at seq before it publishes or releases,
+ * and fails.
  */
 #ifndef KINI_QUEUE_LAYOUT_H
 #define KINI_QUEUE_LAYOUT_H
@@ -103,6 +132,16 @@ _Static_assert(sizeof(struct kini_cell_shm) == 16, "cell header");
 
 enum kini_segment_state { KINI_SEGMENT_IDLE, KINI_SEGMENT_ACTIVE };
 
+/* A side (putting or getting) of a ring that one thread has for itself: solo_layout below. */
+struct kini_solo_shm {
+    kini_a64 owner;  /* FREE, how locks name a thread, that | REVOKED; 0: shared. W: by CAS */
+    kini_a64 at;     /* next position. W: the owner; who makes the ring */
+    kini_a64 handed; /* where the general path begins; 0: not decided. W: by CAS, once */
+};
+
+#define KINI_SOLO_FREE    (1ull << 62)
+#define KINI_SOLO_REVOKED (1ull << 63)
+
 struct kini_segment_shm {
     kini_a64 base;       /* first position of this life. W: holder of grow, before it is linked */
     kini_a64 count_base; /* items put into the queue before this life. W: same */
@@ -114,7 +153,9 @@ struct kini_segment_shm {
     uint64_t queue_off;
     uint64_t magic;
     _Alignas(128) kini_a64 tail;
+    struct kini_solo_shm put_solo;
     _Alignas(128) kini_a64 head;
+    struct kini_solo_shm get_solo;
     _Alignas(128) unsigned char cells[];
 };
 _Static_assert(sizeof(struct kini_segment_shm) == 384, "segment header");

@@ -66,10 +66,10 @@ static bool living_intent(struct kini_self *self, const struct claim *claim, uin
  * consumer passes a cell that is not published. */
 static bool is_open(struct kini_segment_shm *segment, uint64_t p, uint64_t seq)
 {
-    uint64_t tail = kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    uint64_t tail = kini_tail(segment) & KINI_TAIL_POSITION;
     uint64_t base = kini_load(&segment->base);
     return kini_load(&segment->state) == KINI_SEGMENT_ACTIVE && p >= base && tail > p &&
-           kini_load_acq(&segment->head) <= p && kini_cell_is_free(seq, p, base, segment->cap);
+           kini_head(segment) <= p && kini_cell_is_free(seq, p, base, segment->cap);
 }
 
 /* Below: 0, or -EAGAIN if a living thread is in the way of a position. The others of a range are
@@ -170,7 +170,7 @@ static int redeliver(struct kini_self *self, const struct claim *claim, uint64_t
 {
     struct kini_segment_shm *segment = claim->segment;
     struct kini_cell_shm *cell = kini_cell(segment, p);
-    uint64_t head = kini_load_acq(&segment->head), seq = kini_load_acq(&cell->seq);
+    uint64_t head = kini_head(segment), seq = kini_load_acq(&cell->seq);
     if (p < kini_load(&segment->base) || head <= p || (seq & ~KINI_CELL_SKIP) != p + 1)
         return 0;
     if (!claim->won && living_intent(self, claim, p))
@@ -227,6 +227,9 @@ int kini_ring_repair(struct kini_self *self, struct kini_thread_shm *dead)
                           .count = KINI_OP_COUNT(op),
                           .won = pos & KINI_OP_WON};
     int r = 0;
+    /* The dead may have had the side for itself: its intent is a claim then, or none. */
+    if (claim.segment != NULL)
+        kini_solo_end(self, claim.segment, code == KINI_OP_PUT);
     if (claim.segment != NULL && code == KINI_OP_PUT)
         r = repair_put(self, &claim);
     if (claim.segment != NULL && code == KINI_OP_GET)
@@ -355,12 +358,12 @@ uint64_t kini_queue_count(struct kini_self *self, struct kini_queue_shm *queue)
     do {
         at = kini_load_acq(&queue->get_at);
         struct kini_segment_shm *from = kini_segment_of(self->arena, at);
-        gets = kini_load(&from->count_base) + kini_load_acq(&from->head) - kini_load(&from->base);
+        gets = kini_load(&from->count_base) + kini_head(from) - kini_load(&from->base);
     } while (kini_load_acq(&queue->get_at) != at);
     do {
         at = kini_load_acq(&queue->put_at);
         struct kini_segment_shm *to = kini_segment_of(self->arena, at);
-        puts = kini_load(&to->count_base) + (kini_load_acq(&to->tail) & KINI_TAIL_POSITION) -
+        puts = kini_load(&to->count_base) + (kini_tail(to) & KINI_TAIL_POSITION) -
                kini_load(&to->base);
     } while (kini_load_acq(&queue->put_at) != at);
     uint64_t count = puts > gets ? puts - gets : 0;

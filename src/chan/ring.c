@@ -38,12 +38,21 @@ uint64_t kini_ring_room(struct kini_self *self, struct kin_queue *queue,
     return held < most ? kini_min(most - held, wanted) : 0;
 }
 
+/* A cell is ahead of the position that comes next, which was read after it: to try again for ever
+ * would be no help. */
+static int ahead(void)
+{
+    return kini_fail(-EPROTO, "the queue is damaged: a cell is ahead of its ring");
+}
+
 /* The cell of the tail is not free: -EAGAIN full, 0 try again. */
 static int64_t not_free(struct kin_queue *queue, struct kini_segment_shm *segment, uint64_t t,
                         uint64_t seq)
 {
-    if ((seq & KINI_POSITION) > t || kini_load_acq(&segment->tail) != t)
+    if (kini_load_acq(&segment->tail) != t)
         return 0; /* our tail is stale */
+    if (kini_unlikely((seq & KINI_POSITION) > t))
+        return ahead();
     if (!queue->shm->grows)
         return -EAGAIN;
     kini_cas(&segment->tail, &t, t | KINI_TAIL_CLOSED);
@@ -94,12 +103,13 @@ bool kini_ring_pass_tombstone(struct kini_self *self, struct kini_queue_shm *que
 {
     uint64_t at = kini_load_acq(&queue->get_at);
     struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
-    uint64_t h = kini_load_acq(&segment->head);
+    uint64_t h = kini_head(segment);
     if (kini_load_acq(&queue->get_at) != at) /* as in kini_ring_get */
         return true;
     struct kini_cell_shm *cell = kini_cell(segment, h);
     if (kini_load_acq(&cell->seq) != ((h + 1) | KINI_CELL_SKIP))
         return false;
+    kini_solo_end(self, segment, false);
     kini_intend(self, KINI_OP(KINI_OP_GET, kini_offset(self->arena, segment)), h);
     if (kini_cas(&segment->head, &h, h + 1)) {
         kini_intent_won(self, h);
@@ -121,6 +131,7 @@ int64_t kini_ring_put(struct kini_self *self, struct kin_queue *queue,
     for (;;) {
         uint64_t at = kini_load_acq(&shm->put_at);
         struct kini_segment_shm *segment = kini_segment_of(queue->handle.arena, at);
+        kini_solo_end(self, segment, true);
         uint64_t t = kini_load_acq(&segment->tail);
         if (kini_unlikely(t & KINI_TAIL_CLOSED)) {
             kini_intent_end(self);
@@ -227,11 +238,11 @@ static int64_t take(struct kini_self *self, struct kin_queue *queue,
 static int64_t not_there(struct kini_self *self, struct kin_queue *queue,
                          struct kini_segment_shm *segment, uint64_t at, uint64_t h, uint64_t seq)
 {
-    if ((seq & KINI_POSITION) > h + 1)
-        return 0;
-    uint64_t t = kini_load_acq(&segment->tail);
+    uint64_t t = kini_tail(segment);
     if (kini_load_acq(&segment->head) != h)
         return 0;
+    if (kini_unlikely((seq & KINI_POSITION) > h + 1))
+        return ahead();
     if ((t & KINI_TAIL_POSITION) != h)
         return -EAGAIN; /* claimed, not yet published: its producer wakes us, or its reaper */
     kini_intent_end(self);
@@ -258,6 +269,7 @@ int64_t kini_ring_get(struct kini_self *self, struct kin_queue *queue, struct ki
     for (r = 0; r == 0;) {
         uint64_t at = kini_load_acq(&shm->get_at);
         struct kini_segment_shm *segment = kini_segment_of(queue->handle.arena, at);
+        kini_solo_end(self, segment, false);
         uint64_t h = kini_load_acq(&segment->head);
         /* Between the two the segment may have been drained, recycled and linked again further on:
          * then h is of its new life, and older items lie before it. */

@@ -15,6 +15,7 @@ struct kin_queue {
     struct kini_handle handle;
     struct kini_queue_shm *shm; /* handle.shm */
     kini_a64 head_seen; /* private: some earlier value of the head, to leave its line alone */
+    kini_a32 quiet;     /* private: of kini_waitq_wake_calm */
     kini_a32 takes;     /* 1: messages were taken in place, and some may not be released yet */
 };
 
@@ -58,6 +59,29 @@ void kini_ring_fill(struct kini_self *self, struct kini_segment_shm *segment,
                     struct kini_cell_shm *cell, uint64_t t, const struct kini_message *message);
 /* Our cell is not as we left it: no operation any more, -ENOTRECOVERABLE. */
 int kini_ring_fenced(struct kini_self *self);
+
+/* --- solo.c: one thread has a side for itself --------------------------------------------------
+ */
+
+/* Not by this path: nothing was done, the general one answers. */
+#define KINI_SOLO_NOT INT64_MIN
+
+/* Of a ring that nobody uses yet: its sides are for who comes first. */
+void kini_solo_offer(struct kini_segment_shm *segment);
+/* As kini_ring_put and kini_ring_get, or KINI_SOLO_NOT. */
+int64_t kini_solo_put(struct kini_self *self, struct kin_queue *queue,
+                      const struct kini_message *message);
+int64_t kini_solo_get(struct kini_self *self, struct kin_queue *queue, struct kini_taker *taker);
+/* From now on the side is everybody's: the general path begins where its owner stands. */
+void kini_solo_end_slow(struct kini_self *self, struct kini_segment_shm *segment, bool puts);
+
+static inline void kini_solo_end(struct kini_self *self, struct kini_segment_shm *segment,
+                                 bool puts)
+{
+    struct kini_solo_shm *solo = puts ? &segment->put_solo : &segment->get_solo;
+    if (kini_unlikely(kini_load_acq(&solo->owner) != 0)) /* pairs with the end of end_slow */
+        kini_solo_end_slow(self, segment, puts);
+}
 
 /* --- batch.c -------------------------------------------------------------------------------- */
 
@@ -141,6 +165,20 @@ static inline struct kini_segment_shm *kini_segment_of(const struct kin_arena *a
 static inline struct kini_cell_shm *kini_cell(struct kini_segment_shm *segment, uint64_t position)
 {
     return (void *)(segment->cells + (position & (segment->cap - 1)) * segment->stride);
+}
+
+/* The positions that come next, whoever writes them: `at` of a side's owner is ahead of the word of
+ * the general path until that begins where it stopped, and behind it from then on. */
+static inline uint64_t kini_tail(struct kini_segment_shm *segment)
+{
+    uint64_t tail = kini_load_acq(&segment->tail), at = kini_load_acq(&segment->put_solo.at);
+    return at > (tail & KINI_TAIL_POSITION) ? at : tail;
+}
+
+static inline uint64_t kini_head(struct kini_segment_shm *segment)
+{
+    uint64_t head = kini_load_acq(&segment->head), at = kini_load_acq(&segment->get_solo.at);
+    return at > head ? at : head;
 }
 
 /* The cells that a producer will want next lie in the consumer's cache, and the locked instruction

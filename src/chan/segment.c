@@ -111,7 +111,7 @@ static struct kini_segment_shm *find_idle(struct kini_self *self, struct kini_qu
 /* All cells of a drained segment are released: nobody reads it any more. */
 static bool is_quiet(struct kini_segment_shm *segment)
 {
-    uint64_t tail = kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    uint64_t tail = kini_tail(segment) & KINI_TAIL_POSITION;
     uint64_t base = kini_load(&segment->base);
     uint64_t from = tail - base > segment->cap ? tail - segment->cap : base;
     for (uint64_t p = from; p < tail; p++)
@@ -230,19 +230,46 @@ static bool cell_is_good(const struct kin_arena *arena, const struct kini_queue_
     if (seq < base)
         return true;                   /* virgin */
     if ((at & mask) == i && seq == at) /* free for that position */
-        return at < kini_load_acq(&segment->head) + segment->cap;
-    if (((at - 1) & mask) != i || at > (kini_load_acq(&segment->tail) & KINI_TAIL_POSITION))
+        return at < kini_head(segment) + segment->cap;
+    if (((at - 1) & mask) != i || at > (kini_tail(segment) & KINI_TAIL_POSITION))
         return false;
     return (seq & KINI_CELL_SKIP) || message_is_good(arena, queue, cell, mark) ||
            kini_load_acq(&cell->seq) != seq;
 }
 
+/* With an owner the word of the general path (tail, head) stays where the ring began, until it goes
+ * to where the owner stands or one behind it. Without one it is ahead of where an owner stood. */
+static bool solo_agrees(struct kini_solo_shm *solo, kini_a64 *word, uint64_t base, uint64_t owner)
+{
+    uint64_t handed = kini_load_acq(&solo->handed), at = kini_load_acq(&solo->at);
+    uint64_t next = kini_load_acq(word) & KINI_TAIL_POSITION;
+    if (owner == 0)
+        return at <= next;
+    return at >= base && (handed == 0 || handed - at <= 1) &&
+           (next == base || (handed != 0 && next >= handed));
+}
+
+/* What is read while the side becomes everybody's is read again. */
+static bool solo_is_good(struct kini_solo_shm *solo, kini_a64 *word, uint64_t base)
+{
+    uint64_t owner = kini_load_acq(&solo->owner), now = owner;
+    bool good;
+    do {
+        owner = now;
+        good = solo_agrees(solo, word, base, owner);
+        now = kini_load_acq(&solo->owner);
+    } while (!good && now != owner);
+    return good;
+}
+
 static bool positions_are_good(struct kini_segment_shm *segment, uint64_t base)
 {
-    uint64_t head = kini_load_acq(&segment->head);
-    uint64_t tail = kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    uint64_t head = kini_head(segment);
+    uint64_t tail = kini_tail(segment) & KINI_TAIL_POSITION;
     return base <= head && head <= tail && tail < KINI_POSITION / 2 &&
-           tail <= kini_load_acq(&segment->head) + segment->cap;
+           tail <= kini_head(segment) + segment->cap &&
+           solo_is_good(&segment->put_solo, &segment->tail, base) &&
+           solo_is_good(&segment->get_solo, &segment->head, base);
 }
 
 /* Of the cells all, or those alone that who empties the segment would meet: as far as the one where
@@ -250,8 +277,8 @@ static bool positions_are_good(struct kini_segment_shm *segment, uint64_t base)
 static bool cells_are_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
                            struct kini_segment_shm *segment, uint64_t mark, bool all)
 {
-    uint64_t first = all ? 0 : kini_load_acq(&segment->head);
-    uint64_t last = all ? segment->cap - 1 : kini_load_acq(&segment->tail) & KINI_TAIL_POSITION;
+    uint64_t first = all ? 0 : kini_head(segment);
+    uint64_t last = all ? segment->cap - 1 : kini_tail(segment) & KINI_TAIL_POSITION;
     bool good = true;
     for (uint64_t at = first; good && at <= last; at++)
         good = cell_is_good(arena, queue, segment, at & (segment->cap - 1), mark);
@@ -467,6 +494,7 @@ void kini_queue_close_tail(struct kini_self *self, struct kini_queue_shm *queue)
     for (;;) {
         uint64_t at = kini_load_acq(&queue->put_at);
         struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
+        kini_solo_end(self, segment, true);
         uint64_t t = kini_load_acq(&segment->tail);
         if (!(t & KINI_TAIL_CLOSED)) {
             if (kini_cas_sc(&segment->tail, &t, t | KINI_TAIL_CLOSED))

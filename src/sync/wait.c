@@ -31,6 +31,7 @@ void kini_waitq_init(struct kini_waitq_shm *queue, uint32_t flags)
     kini_store(&queue->nwait, 0);
     kini_store(&queue->nany, 0);
     kini_store(&queue->version, 0);
+    kini_store(&queue->calm, 0);
     queue->flags = flags;
 }
 
@@ -174,6 +175,15 @@ void kini_waitq_fence(struct kini_self *self)
         kini_store_sc(&self->arena->super->no_fence, 1);
 }
 
+/* The waker leaves its barriers out: no more. Pairs with kini_waitq_wake_calm. */
+static void uncalm(struct kini_self *self, struct kini_waitq_shm *queue)
+{
+    uint32_t ours = KINI_WAITQ_UNCALM;
+    kini_store_sc(&queue->calm, KINI_WAITQ_UNCALM);
+    kini_waitq_fence(self);
+    kini_cas_sc(&queue->calm, &ours, 0);
+}
+
 void kini_waitq_enter(struct kini_self *self, struct kini_waitq_shm *queue)
 {
     struct kini_thread_shm *me = self->shm;
@@ -191,6 +201,8 @@ void kini_waitq_enter(struct kini_self *self, struct kini_waitq_shm *queue)
     kini_ilock_unlock(self, &queue->lock);
     if (queue->flags & KINI_WAITQ_FENCE)
         kini_waitq_fence(self);
+    if (kini_load_sc(&queue->calm) != 0) /* seq_cst: after nwait */
+        uncalm(self, queue);
 }
 
 bool kini_waitq_is_told(struct kini_self *self, struct kini_waitq_shm *queue)
@@ -236,6 +248,8 @@ bool kini_waitq_enter_any(struct kini_self *self)
     for (uint32_t i = 0; i < kini_load(&me->any_count); i++) {
         struct kini_waitq_shm *queue = kini_at(self->arena, kini_load(&me->any_queues[i]));
         recount_any(self, queue);
+        if (kini_load_sc(&queue->calm) != 0) /* as above */
+            uncalm(self, queue);
         flags |= queue->flags;
     }
     if (flags & KINI_WAITQ_FENCE)

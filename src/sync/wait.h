@@ -24,6 +24,30 @@ static inline void kini_waitq_wake(struct kini_self *self, struct kini_waitq_shm
         kini_waitq_wake_slow(self, queue, count);
 }
 
+#define KINI_WAITQ_QUIET 256u /* so many changes without a waiter: it is calm */
+
+/* The same after a change by a plain store, for the only waker of the queue (but for those that
+ * change with a barrier). *quiet: private, changes since somebody waited. */
+static inline void kini_waitq_wake_calm(struct kini_self *self, struct kini_waitq_shm *queue,
+                                        kini_a32 *quiet, uint32_t count)
+{
+    kini_compiler_barrier(); /* enough while it is calm: whoever enters fences us */
+    bool calm = kini_load(&queue->calm) == KINI_WAITQ_CALM;
+    if (kini_unlikely(!calm))
+        atomic_thread_fence(memory_order_seq_cst); /* pairs with the store of nwait in append() */
+    kini_compiler_barrier();
+    if (kini_unlikely(kini_load_acq(&queue->nwait) != 0)) {
+        kini_store(quiet, 0);
+        atomic_thread_fence(memory_order_seq_cst); /* marks are looked at after the change */
+        kini_waitq_wake_slow(self, queue, count);
+    } else if (kini_unlikely(!calm)) {
+        uint32_t restless = 0, changes = kini_load(quiet) + 1;
+        kini_store(quiet, changes % KINI_WAITQ_QUIET);
+        if (changes == KINI_WAITQ_QUIET)
+            kini_cas_sc(&queue->calm, &restless, KINI_WAITQ_CALM);
+    }
+}
+
 /* The same for those that wait until they are told (conditions), by the holder of a lock that they
  * want next: who sleeps is not woken, but moved to the queue of the lock. */
 uint32_t kini_waitq_pass(struct kini_self *self, struct kini_waitq_shm *from,

@@ -13,7 +13,11 @@
  * a thread that has entered. Pairs: the waiter publishes nwait, then looks at its object again; the
  * waker changes the object, then reads nwait; both sides with seq_cst in between. Where wakers
  * change their object with a plain store (KINI_WAITQ_FENCE), the waiter's fence (os.h) stands for
- * the barrier that they leave out.
+ * the barrier that they leave out. Where that would be paid too often, a waker that is alone says
+ * by CALM when it begins to leave its barriers out, while nobody waits. It looks at it behind its
+ * change. Who enters says UNCALM, fences, and says 0: whoever reads 0 comes behind the fence, and
+ * so behind all changes that were made without a barrier. Killed in between, it stays UNCALM: the
+ * waker is careful, and the next to enter fences again.
  *
  * There are two ways to wake.
  *   choose  Under the lock, exactly so many as were waiting: for a wake that must not be lost or
@@ -51,6 +55,8 @@
 
 #define KINI_WAITQ_FENCE 1u /* wakers change their object with a plain store */
 
+enum kini_waitq_calm { KINI_WAITQ_CALM = 1, KINI_WAITQ_UNCALM };
+
 struct kini_waitq_shm {
     struct kini_ilock_shm lock;
     kini_a32 nwait;      /* threads in the list, and nany */
@@ -58,7 +64,8 @@ struct kini_waitq_shm {
     kini_a32 version;    /* W: holder of the lock: odd while the list is changed */
     kini_a32 nany;       /* threads in state ANY that name this queue */
     uint32_t flags;      /* const after create */
-    uint32_t reserved[10];
+    kini_a32 calm;       /* 0, CALM, UNCALM. W: the waker, CAS 0 → CALM; who enters */
+    uint32_t reserved[9];
 };
 _Static_assert(sizeof(struct kini_waitq_shm) == 128, "two lines");
 

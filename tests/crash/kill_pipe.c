@@ -119,9 +119,8 @@ static void check_messages(struct kill_world *world, struct kin_pipe *end)
     KILL_CHECK(sends || !seen[KILL_PIPE_SENT], "a message that nobody sent");
     KILL_CHECK(!sent || seen[KILL_PIPE_SENT] || has_in_hands(world, KILL_PIPE_SENT),
                "the message is lost");
-    KILL_CHECK(kill_pipe_dropped[0] || end->in->sent == end->in->received,
-               "drained, and not settled: %llu",
-               (unsigned long long)(end->in->sent - end->in->received));
+    KILL_CHECK(kill_pipe_dropped[0] || kill_pipe_unsettled(end) == 0,
+               "drained, and not settled: %llu", (unsigned long long)kill_pipe_unsettled(end));
 }
 
 /* Both ways are of use, or closed. */
@@ -206,6 +205,10 @@ static void check_descriptors(struct kill_world *world, struct kill_view *view)
 #define PIPE                                                                                       \
     .flags = KILL_NO_QUEUE, .setup = kill_pipe_setup, .over = kill_pipe_over, .check = check
 
+/* The victim is the first to use its side. */
+#define ALONE                                                                                      \
+    .flags = KILL_NO_QUEUE, .setup = kill_pipe_setup_alone, .over = kill_pipe_over, .check = check
+
 static const struct kill_scenario scenarios[] = {
     {.name = "create a pipe",
      .flags = KILL_NO_QUEUE,
@@ -268,6 +271,31 @@ static const struct kill_scenario scenarios[] = {
      .over = kill_pipe_over,
      .check = check,
      .bytes = 40,
+     .operate = {kill_pipe_op_recv}},
+    {.name = "send, alone",
+     ALONE,
+     .bytes = 40,
+     .items = 2,
+     .warm = kill_pipe_warm,
+     .puts = {KILL_PIPE_SENT},
+     .operate = {kill_pipe_op_send}},
+    {.name = "send a block, alone",
+     ALONE,
+     .bytes = 500,
+     .items = 1,
+     .warm = kill_pipe_warm,
+     .puts = {KILL_PIPE_SENT},
+     .operate = {kill_pipe_op_send}},
+    {.name = "receive, alone",
+     ALONE,
+     .bytes = 40,
+     .items = 3,
+     .rotate = 2,
+     .operate = {kill_pipe_op_recv}},
+    {.name = "receive a block, alone",
+     ALONE,
+     .bytes = 500,
+     .items = 2,
      .operate = {kill_pipe_op_recv}},
     {.name = "close an end that others have",
      PIPE,

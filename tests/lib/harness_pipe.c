@@ -36,6 +36,16 @@ void kill_pipe_setup(struct kill_world *world)
         kill_pipe_send_number(kill_pipe_ends[0], s->bytes, i);
 }
 
+void kill_pipe_setup_alone(struct kill_world *world)
+{
+    kill_pipe_setup(world);
+    struct kini_queue_shm *ring = &kill_pipe_ends[1]->in->ring;
+    struct kini_segment_shm *segment = kini_segment_of(world->live, ring->get_at);
+    if (segment->put_solo.owner == 0 || segment->get_solo.owner == 0)
+        kill_broken("a side is shared already");
+    segment->put_solo.owner = segment->get_solo.owner = KINI_SOLO_FREE;
+}
+
 void kill_pipe_forget(struct kill_world *world, struct kin_pipe *end)
 {
     kini_a64 *row = kini_at(world->live, world->live->super->bitmaps_off +
@@ -136,6 +146,12 @@ struct kin_pipe *kill_pipe_in(struct kill_view *view, const struct kin_pipe *of)
     rebind(view, &end->in_ring, &end->in, from);
     rebind(view, &end->out_ring, &end->out, from);
     return end;
+}
+
+uint64_t kill_pipe_unsettled(const struct kin_pipe *end)
+{
+    const struct kini_pipe_direction_shm *in = end->in;
+    return in->sent + in->sent_solo - in->received - in->received_solo;
 }
 
 uint32_t kill_pipe_objects(struct kill_view *view)

@@ -16,6 +16,8 @@ extern bool kill_pipe_dropped[2];          /* the harness itself does not hold i
 /* H: before the victims exist; after the world. max_items of the scenario: the capacity in bytes.
  */
 void kill_pipe_setup(struct kill_world *world);
+/* The same, and either side is for who comes first, as if nobody had used it. */
+void kill_pipe_setup_alone(struct kill_world *world);
 void kill_pipe_over(struct kill_world *world);
 void kill_pipe_send_number(struct kin_pipe *end, uint32_t bytes, uint32_t number);
 
@@ -36,6 +38,8 @@ int64_t kill_pipe_op_close_b(struct kill_world *world, uint32_t who);
 
 /* H: the harness's own handle in the arena of the view; to be closed. */
 struct kin_pipe *kill_pipe_in(struct kill_view *view, const struct kin_pipe *of);
+/* H: bytes sent and not received, as an end's counters say. */
+uint64_t kill_pipe_unsettled(const struct kin_pipe *end);
 /* H: how many objects there are in the arena of the view. */
 uint32_t kill_pipe_objects(struct kill_view *view);
 

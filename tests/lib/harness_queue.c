@@ -138,7 +138,8 @@ static bool someone_is_at_it(struct kill_view *view)
 
 static void check_segment(struct kini_segment_shm *segment, bool *ret_back)
 {
-    uint64_t tail = segment->tail & KINI_TAIL_POSITION, head = segment->head, cap = segment->cap;
+    uint64_t tail = kini_tail(segment) & KINI_TAIL_POSITION, head = kini_head(segment),
+             cap = segment->cap;
     uint64_t base = segment->base;
     KILL_CHECK(base <= head && head <= tail && tail <= head + cap,
                "head %llu, tail %llu, base %llu", (unsigned long long)head,
@@ -185,7 +186,7 @@ static void check_chain(struct kill_view *view, struct kini_queue_shm *queue)
     for (uint64_t off = queue->all_segments; off != 0;) {
         struct kini_segment_shm *s = kini_at(view->arena, off);
         check_is_owned(view, queue, off);
-        if (s->state == KINI_SEGMENT_ACTIVE && (s->tail & KINI_TAIL_POSITION) == s->head)
+        if (s->state == KINI_SEGMENT_ACTIVE && (kini_tail(s) & KINI_TAIL_POSITION) == kini_head(s))
             check_segment(s, &back);
         off = s->all_next;
     }

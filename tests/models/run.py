@@ -31,6 +31,8 @@ SOUND = [
     ("waitq_choose", "WAITERS=2 NOTIFY=1 DEATHS=1"),
     ("lock", "WAITERS=3 DEATHS=1"),
     ("lock", "WAITERS=2 DEATHS=2 REFUSE=true"),
+    ("solo", "SENDS=2 OTHERS=2 DEATHS=1"),
+    ("solo", "SENDS=2 OTHERS=2 DEATHS=2"),
     ("fork_slot", "DEATHS=2 REAPERS=1 FORKERS=1"),
     ("fork_slot", "DEATHS=2 REAPERS=1 FORKERS=1 OTHER_NAMESPACE=1"),
     ("fork_slot", "DEATHS=1 REAPERS=2 FORKERS=1"),
@@ -43,11 +45,13 @@ FULL = [
     ("waitq_choose", "WAITERS=3 NOTIFY=2 DEATHS=0"),
     ("lock", "WAITERS=3 DEATHS=1 REFUSE=true"),
     ("lock", "WAITERS=3 DEATHS=2"),
+    ("solo", "SENDS=3 OTHERS=3 DEATHS=3"),
     ("fork_slot", "DEATHS=2 REAPERS=2 FORKERS=1"),
     ("fork_slot", "DEATHS=1 REAPERS=1 FORKERS=2"),
     ("fork_slot", "DEATHS=1 REAPERS=1 FORKERS=2 OTHER_NAMESPACE=1"),
 ]
 NUDGE, CHOOSE = "WAITERS=2 WAKERS=1 DEATHS=1", "WAITERS=2 NOTIFY=1 DEATHS=1"
+SOLO = "SENDS=2 OTHERS=2 DEATHS=1"
 LOCK, SLOT = "WAITERS=3 DEATHS=1", "DEATHS=1 REAPERS=2 FORKERS=1"
 # model, sizes, what is planted
 PLANTED = [
@@ -70,6 +74,13 @@ PLANTED = [
     ("lock", LOCK, "NO_AFTER_WAIT"),
     ("lock", LOCK, "NO_CHECK_OF_HEIR"),
     ("lock", LOCK, "NO_NUDGE_ALL"),
+    ("solo", SOLO, "NO_FENCE"),
+    ("solo", SOLO, "NO_LOOK"),
+    ("solo", SOLO, "LOOK_FIRST"),
+    ("solo", SOLO, "NO_INTENT"),
+    ("solo", SOLO, "DECIDE_EACH"),
+    ("solo", SOLO, "NOT_ASKED"),
+    ("solo", SOLO, "NO_REVOKE_AT_DEATH"),
     ("fork_slot", SLOT, "LATE_TOKEN"),
     ("fork_slot", "DEATHS=0 REAPERS=2 FORKERS=2", "NO_REAP_BYTE"),
     ("fork_slot", SLOT, "NO_TAKEOVER"),

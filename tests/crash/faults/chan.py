@@ -114,8 +114,8 @@ FAULTS = [
      "    kini_block_touch(self, block);\n", "",
      [("kill_zero_copy", "take a large block")]),
     ("what is given back is not looked at again", "chan/returned.c",
-     "    if (kini_load_acq(&kini_block_header(self->arena, block)->word) == word) {\n",
-     "    if (word != 0) {\n",
+     "    if (kini_load_acq(&kini_block_header(self->arena, block)->word) == word &&\n",
+     "    if (word != 0 &&\n",
      [("kill_zero_copy", "destroy the handle with two taken")]),
     ("putting into the list of returned is not finished", "chan/returned.c",
      "    if (kini_load(&lock->op) == KINI_RETURNED_INSERT)\n"
@@ -147,11 +147,9 @@ FAULTS = [
      "    kini_store(&queue->returned.first, 0);\n", "",
      [("kill_zero_copy", "destroy a queue with two large ones taken")]),
     ("the list of returned is freed beside a journal", "chan/returned.c",
-     "    kini_ilock_lock(self, &queue->returned.lock);\n"
-     "    uint64_t first = kini_load(&queue->returned.first);\n    for",
+     "    kini_ilock_lock(self, &queue->returned.lock);\n    uint64_t first = is_list",
      "    kini_ilock_init(&queue->returned.lock, KINI_ILOCK_RETURNED);\n"
-     "    self->locks++;\n"
-     "    uint64_t first = kini_load(&queue->returned.first);\n    for",
+     "    self->locks++;\n    uint64_t first = is_list",
      [("kill_zero_copy", "destroy a queue with two taken")]),
     ("a full ring takes more beside what was returned", "chan/ring.h",
      "    return shm->counts ||\n"
@@ -229,7 +227,8 @@ FAULTS = [
      "    kini_journal_begin(lock, KINI_STORE_ACCOUNT);\n", "",
      [("kill_store", "get and be done")]),
     ("what is to be dropped stays when its dropper dies", "chan/store.c",
-     "    if (kini_load_acq(&queue->flags) & KINI_QUEUE_DROP)\n        drop_all(self, queue);\n", "",
+     "        kini_heap_is_good(self->arena, store, queue->tag))\n        drop_all(self, queue);\n",
+     "        kini_heap_is_good(self->arena, store, queue->tag))\n        ;\n",
      [("kill_store", "shut down at once")]),
     ("a pipe lives before its creator holds it no more", "chan/pipe.c",
      "    kini_pipe_let_go(self, kini_object_tag(id, gen)); /* from here on the ends keep it */\n", "",
@@ -256,4 +255,33 @@ FAULTS = [
     ("a pipe keeps its rings", "chan/pipe.c",
      "        kini_queue_object_destroy(self, kini_offset(self->arena, &pipe->directions[i].ring));\n",
      "        ;\n", [("kill_pipe", "close both ends")]),
+    ("an owner does not look whether its side is still its own", "chan/solo.c",
+     "    if (kini_likely(kini_load(&solo->owner) == self->owner_word))\n        return true;\n",
+     "    if (position != 0)\n        return true;\n",
+     [("kill_pipe_pairs", "send and send, alone"),
+      ("kill_pipe_pairs", "receive and receive, alone")]),
+    ("an owner looks before it writes its intent", "chan/solo.c",
+     "    kini_intend(self, KINI_OP(KINI_OP_PUT, kini_offset(self->arena, segment)), t);\n"
+     "    if (kini_unlikely(!may_go_on(self, segment, true, t))) {\n"
+     "        kini_intent_end(self);\n        return KINI_SOLO_NOT;\n    }\n",
+     "    if (kini_unlikely(!may_go_on(self, segment, true, t))) {\n"
+     "        kini_intent_end(self);\n        return KINI_SOLO_NOT;\n    }\n"
+     "    kini_intend(self, KINI_OP(KINI_OP_PUT, kini_offset(self->arena, segment)), t);\n",
+     [("kill_pipe_pairs", "a second sender at each instruction")]),
+    ("who revokes does not look at the owner's intent", "chan/solo.c",
+     "    return at + named;\n", "    return at + (named && at == 0);\n",
+     [("kill_pipe_pairs", "receive and receive, alone")]),
+    ("an owner whose side is revoked takes its position for lost", "chan/solo.c",
+     "    return kini_load_acq(&solo->handed) == position + 1;\n", "    return position == 0;\n",
+     [("kill_pipe_pairs", "receive and receive, alone")]),
+    ("an owner whose side is revoked takes its position for its own", "chan/solo.c",
+     "    return kini_load_acq(&solo->handed) == position + 1;\n", "    return position != 0;\n",
+     [("kill_pipe_pairs", "send and send, alone")]),
+    ("who revokes late sets the tail back", "chan/solo.c",
+     "    kini_cas_sc(puts ? &segment->tail : &segment->head, &base, kini_load_acq(&solo->handed));\n",
+     "    kini_store_sc(puts ? &segment->tail : &segment->head, kini_load_acq(&solo->handed) + 0 * base);\n",
+     [("kill_pipe_pairs", "two more senders at each instruction")]),
+    ("the intent of a dead owner is judged before its side is revoked", "chan/recover.c",
+     "    if (claim.segment != NULL)\n        kini_solo_end(self, claim.segment, code == KINI_OP_PUT);\n",
+     "", [("kill_pipe", "send, alone"), ("kill_pipe", "receive, alone")]),
 ]
