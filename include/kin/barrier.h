@@ -43,6 +43,11 @@ KIN_API KIN_NODISCARD int kin_barrier_find(struct kin_arena *arena, const char *
 KIN_API KIN_NODISCARD int kin_barrier_inherit(struct kin_arena *arena, uint32_t position,
                                               struct kin_barrier **ret_barrier);
 
+/* From now on this handle's action is that one, as if it were in its options.
+ * Safety: when no thread of the process waits with it. */
+KIN_API void kin_barrier_use_action(struct kin_barrier *barrier, int (*action)(void *arg),
+                                    void *arg);
+
 /* Give this process's handle back. Threads of this process that wait wake with -ESTALE, and the
  * barrier is broken then. NULL is ignored. Safety: when no other thread is about to use it. */
 KIN_API void kin_barrier_destroy(struct kin_barrier *barrier);

@@ -7,6 +7,7 @@
 #include <kin/array.h>
 #include <kin/error.h>
 #include <kin/export.h>
+#include <kin/offer.h>
 #include <kin/pipe.h>
 #include <kin/pool.h>
 #include <kin/process.h>

@@ -53,6 +53,12 @@ struct kini_self {
     struct kini_class_cache *classes; /* KINI_CLASSES of them, made at the first allocation */
 };
 
+/* The token of a place that is not taken yet. */
+struct kini_pending {
+    struct kini_pending *next;
+    int token;
+};
+
 struct kin_arena {
     char *base;
     uint64_t bytes;
@@ -78,10 +84,13 @@ struct kin_arena {
     uint32_t *inherited; /* tags of the objects handed over at exec, by position */
     int *inherited_sockets; /* of each, -1: none. Ours until we leave */
     uint32_t inherited_count;
-    uint32_t epoch;      /* raised when we joined behind a fork that no handler saw */
-    kini_a32 looks;      /* of this process after the dead */
-    kini_a32 orphans;    /* hint: records of ended threads that hold something */
-    uint32_t child_slot; /* between the prepare and parent/child handlers of a fork */
+    uint32_t *received; /* tags that came as keys, each until it is opened. Under the mutex */
+    uint32_t received_count;
+    struct kini_pending *pending; /* places for processes that somebody else starts: proc/offer.c */
+    uint32_t epoch;               /* raised when we joined behind a fork that no handler saw */
+    kini_a32 looks;               /* of this process after the dead */
+    kini_a32 orphans;             /* hint: records of ended threads that hold something */
+    uint32_t child_slot;          /* between the prepare and parent/child handlers of a fork */
     int child_token;
     void *children; /* of the process layer, which frees them at detach */
     void (*leave_children)(struct kin_arena *arena);
@@ -219,6 +228,8 @@ int kini_object_hold(struct kini_self *self, uint32_t tag, const char *name);
 /* It is there, and not going, or that is not decided yet. */
 bool kini_object_lives(struct kin_arena *arena, uint32_t tag);
 /* Take hold of the object handed over at that position: 1. -ENOENT, -EPROTOTYPE, -ESTALE. */
+/* The position at which kini_object_inherited finds an object of that tag, once. */
+int64_t kini_object_receive(struct kin_arena *arena, uint32_t tag);
 int kini_object_inherited(struct kini_self *self, uint32_t type, uint32_t position,
                           uint32_t *ret_id, uint32_t *ret_gen);
 /* One handle less in this process. True: it was the last, so drop the object. Under the mutex. */
@@ -236,6 +247,8 @@ bool kini_object_is_held(struct kin_arena *arena, uint32_t slot, uint32_t tag);
 void kini_bitmap_prune(struct kin_arena *arena, uint32_t slot);
 /* Exactly these, for a process that does not exist yet. */
 void kini_bitmap_fill(struct kin_arena *arena, uint32_t slot, const uint32_t *tags, uint32_t count);
+/* One more, for a slot that is reserved. */
+void kini_bitmap_add(struct kin_arena *arena, uint32_t slot, uint32_t tag);
 void kini_bitmap_copy(struct kin_arena *arena, uint32_t from, uint32_t to);
 static inline uint32_t kini_object_tag(uint32_t id, uint32_t gen)
 {

@@ -127,6 +127,7 @@ void kini_arena_free(struct kin_arena *arena)
         kini_os_guard_page_free(arena->guard);
     pthread_mutex_destroy(&arena->mutex);
     free(arena->handles);
+    free(arena->received);
     kini_inherited_free(arena);
     free(arena);
 }

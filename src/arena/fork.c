@@ -74,6 +74,9 @@ static void child(void)
 {
     for (struct kin_arena *a = all; a != NULL; a = a->next) {
         kini_os_close(a->token_fd);
+        for (struct kini_pending *p = a->pending; p != NULL; p = p->next)
+            kini_os_close(p->token);
+        a->pending = NULL; /* those are the parent's */
         kini_os_close(a->lifeline_keep);
         kini_os_close(a->lifeline_bound);
         a->lifeline_keep = a->lifeline_bound = -1;

@@ -12,6 +12,8 @@
 #include "arena/attach.h"
 #include "base/bits.h"
 
+#include <kin/offer.h>
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +125,42 @@ int kin_arena_inherit(struct kin_arena **ret_arena)
     }
     *ret_arena = arena;
     return 0;
+}
+
+/* --- from an offer (proc/offer.c) ----------------------------------------------------------- */
+
+int kin_arena_accept(const int fds[KIN_OFFER_FDS], uint64_t place, struct kin_arena **ret_arena)
+{
+    const struct legacy from = {.fd = fds[0],
+                                .token = fds[1],
+                                .seat = -1,
+                                .watch = -1,
+                                .slot = (uint32_t)(place >> 32),
+                                .generation = (uint32_t)place};
+    struct kin_arena *arena = kini_arena_new();
+    if (arena == NULL) {
+        kini_os_close(from.fd);
+        kini_os_close(from.token);
+        return kini_fail(-ENOMEM, "no memory for the arena handle");
+    }
+    kini_os_close_on_exec(from.fd, true);
+    kini_os_close_on_exec(from.token, true);
+    int r = take_over(arena, &from, "");
+    if (r < 0)
+        kini_arena_free(arena);
+    else
+        *ret_arena = arena;
+    return r;
+}
+
+uint64_t kin_arena_id(const struct kin_arena *arena)
+{
+    return arena->inode;
+}
+
+int64_t kin_object_receive(struct kin_arena *arena, uint32_t key)
+{
+    return kini_object_receive(arena, key);
 }
 
 void kini_inherited_free(struct kin_arena *arena)

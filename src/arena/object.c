@@ -27,6 +27,7 @@
 #include "arena/ilock.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -82,6 +83,11 @@ void kini_bitmap_fill(struct kin_arena *arena, uint32_t slot, const uint32_t *ta
             kini_store_sc(bit_word(arena, slot, i * 64), 0);
     for (uint32_t i = 0; i < count; i++)
         kini_or(bit_word(arena, slot, tags[i] & 0xffff), 1ull << (tags[i] % 64));
+}
+
+void kini_bitmap_add(struct kin_arena *arena, uint32_t slot, uint32_t tag)
+{
+    kini_or(bit_word(arena, slot, tag & 0xffff), 1ull << (tag % 64));
 }
 
 /* Bits that were copied while their object went. */
@@ -427,14 +433,56 @@ int kini_object_hold(struct kini_self *self, uint32_t tag, const char *name)
     return r;
 }
 
+/* Positions from here on are those of keys (kin_object_receive). */
+#define RECEIVED 0x80000000u
+
+int64_t kini_object_receive(struct kin_arena *arena, uint32_t tag)
+{
+    uint32_t i = 0, id = tag & 0xffff;
+    if (id == 0 || id >= kini_load_acq(&arena->super->objects_high))
+        return kini_fail(-ESTALE, "the arena has no object of that key");
+    pthread_mutex_lock(&arena->mutex);
+    while (i < arena->received_count && arena->received[i] != 0)
+        i++;
+    if (i == arena->received_count) {
+        uint32_t count = i == 0 ? 16 : 2 * i;
+        uint32_t *more = realloc(arena->received, count * sizeof *more);
+        if (more == NULL) {
+            pthread_mutex_unlock(&arena->mutex);
+            return kini_fail(-ENOMEM, "no memory for %u keys", count);
+        }
+        memset(more + i, 0, (count - i) * sizeof *more);
+        arena->received = more;
+        arena->received_count = count;
+    }
+    arena->received[i] = tag;
+    pthread_mutex_unlock(&arena->mutex);
+    return RECEIVED | i;
+}
+
+/* 0: there is none. */
+static uint32_t tag_at(struct kin_arena *arena, uint32_t position)
+{
+    if (!(position & RECEIVED))
+        return position < arena->inherited_count ? arena->inherited[position] : 0;
+    uint32_t tag = 0, i = position & ~RECEIVED;
+    pthread_mutex_lock(&arena->mutex);
+    if (i < arena->received_count) {
+        tag = arena->received[i];
+        arena->received[i] = 0;
+    }
+    pthread_mutex_unlock(&arena->mutex);
+    return tag;
+}
+
 int kini_object_inherited(struct kini_self *self, uint32_t type, uint32_t position,
                           uint32_t *ret_id, uint32_t *ret_gen)
 {
     struct kin_arena *arena = self->arena;
-    if (position >= arena->inherited_count)
+    uint32_t tag = tag_at(arena, position), id = tag & 0xffff;
+    if (tag == 0)
         return kini_fail(-ENOENT, "%u objects were handed over, there is none at position %u",
                          arena->inherited_count, position);
-    uint32_t tag = arena->inherited[position], id = tag & 0xffff;
     uint64_t state = kini_load_acq(&arena->objects[id].state);
     if (kini_object_lives(arena, tag) && KINI_OBJECT_TYPE(state) != type)
         return kini_fail(-EPROTOTYPE, "the object at position %u is of another kind", position);

@@ -209,7 +209,9 @@ int kin_pipe_find(struct kin_arena *arena, const char *name, enum kin_pipe_side 
 /* A copy: each handle closes its own. */
 static int copy_socket(struct kin_pipe *end, uint32_t position)
 {
-    int sock = end->handle.arena->inherited_sockets[position];
+    const struct kin_arena *arena = end->handle.arena;
+    /* An end that came by its key has none. */
+    int sock = position < arena->inherited_count ? arena->inherited_sockets[position] : -1;
     if (!(end->pipe->flags & KIN_PIPE_FDS))
         return 0;
     if (sock < 0)

@@ -148,6 +148,7 @@ static int tell_range(uint64_t first, uint64_t count, uint64_t length)
 static int find_range(struct kin_array *array, uint64_t first, uint64_t count, char **ret_items)
 {
     struct kini_items *items = &array->items;
+    *ret_items = NULL; /* gcc -O3 does not see that the result says whether it is set */
     int r = kini_handle_check(&items->handle, KINI_OBJECT_ARRAY);
     if (r < 0)
         return r;

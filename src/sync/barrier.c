@@ -127,6 +127,12 @@ int kin_barrier_inherit(struct kin_arena *arena, uint32_t position,
     return kini_handle_open(arena, &barrier_kind, KINI_BY_POSITION(position), NULL, ret_barrier);
 }
 
+void kin_barrier_use_action(struct kin_barrier *barrier, int (*action)(void *arg), void *arg)
+{
+    barrier->action = action;
+    barrier->action_arg = arg;
+}
+
 void kin_barrier_destroy(struct kin_barrier *barrier)
 {
     kini_handle_close((struct kini_handle *)barrier);
