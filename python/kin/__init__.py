@@ -6,7 +6,6 @@ replace is the standard library's own object.
 
 import multiprocessing
 import multiprocessing.connection
-import types
 from multiprocessing import process, reduction, util
 
 from . import connection, context, queues, synchronize
@@ -22,15 +21,9 @@ __all__ += ["ShutDown", "install"]
 def install():
     """Put kin in the place of multiprocessing for every import that follows.
 
-    Pools, executors, managers, values in shared memory and the classes of the submodules stay the standard
-    library's; so does what was imported before.
+    Managers and the classes of the submodules stay the standard library's; so does what was
+    imported before.
     """
-    import concurrent.futures.process as executor
-
-    # ProcessPoolExecutor keeps the standard library's context, as Pool does.
-    executor.mp = types.ModuleType("multiprocessing", "What an executor uses.")
-    vars(executor.mp).update(vars(multiprocessing))
     for name in multiprocessing.__all__:
         setattr(multiprocessing, name, globals()[name])
     multiprocessing.connection.Pipe = connection.Pipe
-    multiprocessing.connection.wait = connection.wait

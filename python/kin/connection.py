@@ -1,12 +1,17 @@
-"""Pipe, Connection and wait; Listener and Client are the standard library's."""
+"""Pipe, Connection and wait; Listener and Client are the standard library's.
 
+Descriptors of kin become readable now and then without a cause. So multiprocessing.connection.wait
+becomes ours as soon as this is imported: executors of the standard library wait with it.
+"""
+
+import multiprocessing.connection
 import time
 from multiprocessing.connection import Client, Listener, answer_challenge, deliver_challenge
 from multiprocessing.connection import wait as _standard_wait
 from multiprocessing.context import BufferTooShort
 
 from . import _kin
-from .synchronize import inherited_only
+from .handover import handle_of
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
 
@@ -16,7 +21,7 @@ class Connection(_kin.Pipe):
 
     readable = writable = True
 
-    __reduce__ = inherited_only
+    __reduce__ = handle_of
 
     def _is_ready(self):
         """Whether there is something to receive, without waiting."""
@@ -81,3 +86,6 @@ def wait(object_list, timeout=None):
         ready = [o for o in found if not hasattr(o, "_is_ready") or o._is_ready()]
         if ready or (left is not None and left <= 0):
             return ready
+
+
+multiprocessing.connection.wait = wait

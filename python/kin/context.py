@@ -6,38 +6,74 @@ from multiprocessing.context import (
     AuthenticationError,
     BaseContext,
     BufferTooShort,
-    ForkProcess,
     ProcessError,
     TimeoutError,
     assert_spawning,
 )
 
+from . import executor
+
 __all__ = ()
-
-_ONLY_FORK = (
-    "start method %r: kin's locks, queues and pipes reach children by fork only so far; use "
-    "kin.get_context('fork'), or multiprocessing.get_context(%r) with the standard library's objects"
-)
-
 
 _standard = multiprocessing.get_context("fork")  # also after kin.install()
 
 
-def _check_method(method):
-    if method in (None, "fork"):
-        return
-    if method in ("spawn", "forkserver"):
-        raise NotImplementedError(_ONLY_FORK % (method, method))
-    raise ValueError("cannot find context for %r" % method)
+class Process(multiprocessing.context.Process):
+    """A process of the start method in use."""
+
+    @staticmethod
+    def _Popen(process_obj):
+        return _default_context.get_context().Process._Popen(process_obj)
+
+    @staticmethod
+    def _after_fork():
+        after_fork = getattr(_default_context.get_context().Process, "_after_fork", None)
+        return after_fork and after_fork()
 
 
-class ForkContext(multiprocessing.context.ForkContext):
-    """Children are forked and have every object of kin that their parent has."""
+class _Child:
+    """Beside the process class of a start method: its child has that for its own children."""
+
+    def _bootstrap(self, *args, **kwargs):
+        begin(self._start_method)
+        return super()._bootstrap(*args, **kwargs)
+
+
+class ForkProcess(_Child, multiprocessing.context.ForkProcess):
+    """A process that is forked."""
+
+
+class SpawnProcess(_Child, multiprocessing.context.SpawnProcess):
+    """A process that is an interpreter started anew."""
+
+    @staticmethod
+    def _Popen(process_obj):
+        from .popen import SpawnPopen
+
+        return SpawnPopen(process_obj)
+
+
+class ForkServerProcess(_Child, multiprocessing.context.ForkServerProcess):
+    """A process that a server forks."""
+
+    @staticmethod
+    def _Popen(process_obj):
+        from .popen import ForkServerPopen
+
+        return ForkServerPopen(process_obj)
+
+
+class _Factories:
+    """What every context of kin makes."""
 
     def get_context(self, method=None):
-        """This context; NotImplementedError for start methods that kin does not have yet."""
-        _check_method(method)
-        return self
+        """This context, or that of another start method."""
+        if method is None:
+            return self
+        try:
+            return _contexts[method]
+        except KeyError:
+            raise ValueError("cannot find context for %r" % method) from None
 
     def Lock(self):
         """Returns a non-recursive lock object"""
@@ -117,39 +153,112 @@ class ForkContext(multiprocessing.context.ForkContext):
 
         return Pipe(duplex)
 
+    def RawValue(self, typecode_or_type, *args):
+        """Returns a shared object"""
+        from .sharedctypes import RawValue
+
+        return RawValue(typecode_or_type, *args)
+
+    def RawArray(self, typecode_or_type, size_or_initializer):
+        """Returns a shared array"""
+        from .sharedctypes import RawArray
+
+        return RawArray(typecode_or_type, size_or_initializer)
+
+    def Value(self, typecode_or_type, *args, lock=True):
+        """Returns a synchronized shared object"""
+        from .sharedctypes import Value
+
+        return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    def Array(self, typecode_or_type, size_or_initializer, *, lock=True):
+        """Returns a synchronized shared array"""
+        from .sharedctypes import Array
+
+        return Array(typecode_or_type, size_or_initializer, lock=lock, ctx=self.get_context())
+
     def Pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None):
-        """Returns the standard library's process pool, on its own queues"""
-        return _standard.Pool(
-            processes, initializer, initargs, maxtasksperchild
+        """Returns a process pool object"""
+        from .pool import Pool
+
+        return Pool(
+            processes, initializer, initargs, maxtasksperchild, context=self.get_context()
         )
 
     def Manager(self):
         """Returns the standard library's manager, with its own objects"""
         return _standard.Manager()
 
+    def get_start_method(self, allow_none=False):
+        """The name of the start method."""
+        executor.adopt(_is_ours)  # an executor asks before it makes its queues
+        return self._name
 
-class DefaultContext(ForkContext):
+
+def _is_ours(context):
+    return isinstance(context, _Factories)
+
+
+class ForkContext(_Factories, multiprocessing.context.ForkContext):
+    """Children are forked and have every object of kin that their parent has."""
+
+    Process = ForkProcess
+
+
+class SpawnContext(_Factories, multiprocessing.context.SpawnContext):
+    """Children are started anew and have the objects that they were given."""
+
+    Process = SpawnProcess
+
+
+class ForkServerContext(_Factories, multiprocessing.context.ForkServerContext):
+    """Children are forked by a server and have the objects that they were given."""
+
+    Process = ForkServerProcess
+
+
+class DefaultContext(_Factories, multiprocessing.context.BaseContext):
     """What the functions of the package are methods of."""
 
-    def __init__(self, context):
-        self._concrete = context
+    Process = Process
+
+    def __init__(self):
+        self._concrete = None
 
     def get_context(self, method=None):
         """The context of that start method; by default the one in use."""
-        return self._concrete.get_context(method)
+        if method is None:
+            if self._concrete is None:
+                self._concrete = _contexts["fork"]
+            return self._concrete
+        return super().get_context(method)
 
     def set_start_method(self, method, force=False):
-        """Fork is the only start method so far."""
-        _check_method(method)
+        """Use that start method from now on; None: none has been chosen yet."""
+        if self._concrete is not None and not force:
+            raise RuntimeError("context has already been set")
+        self._concrete = None if method is None and force else self.get_context(method)
 
     def get_start_method(self, allow_none=False):
-        """The name of the start method."""
-        return "fork"
+        """The name of the start method, which is fork if none was chosen."""
+        if self._concrete is None and allow_none:
+            return None
+        return self.get_context().get_start_method()
 
     def get_all_start_methods(self):
-        """The start methods that kin has."""
-        return ["fork"]
+        """The start methods that kin has, the usual one first."""
+        return list(_contexts)
 
 
-_fork_context = ForkContext()
-_default_context = DefaultContext(_fork_context)
+_contexts = {"fork": ForkContext(), "spawn": SpawnContext(), "forkserver": ForkServerContext()}
+_default_context = DefaultContext()
+
+
+def begin(method):
+    """In a child that was started anew."""
+    _default_context.set_start_method(method, force=True)
+
+
+def is_installed():
+    """Whether kin is in the place of multiprocessing."""
+    return multiprocessing.get_context == _default_context.get_context

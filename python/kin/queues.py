@@ -3,14 +3,14 @@
 put pickles in the caller: its errors are raised there, and an item whose put returned is safe.
 """
 
-from multiprocessing.reduction import ForkingPickler
+import functools
 from queue import Empty, Full
 from types import GenericAlias
 from time import monotonic
 
 from . import _kin
 from ._kin import ShutDown
-from .synchronize import inherited_only
+from .handover import handle_of
 
 __all__ = ["Queue", "SimpleQueue", "JoinableQueue", "LifoQueue", "PriorityQueue"]
 
@@ -26,13 +26,15 @@ class Queue(_kin.Queue):
     """First in, first out; what a killed consumer had not returned from get is delivered again."""
 
     _kind, _joinable = _FIFO, False
+    _is_closed = False
 
     def __init__(self, maxsize=0, *, ctx=None, maxbytes=0):
         super().__init__(maxsize, self._kind, self._joinable, maxbytes)
         self._maxsize = maxsize if maxsize > 0 else 0
-        self._is_closed = False
 
-    __reduce__ = inherited_only
+    def __reduce__(self):
+        return handle_of(self, state={"_maxsize": self._maxsize})
+
     __class_getitem__ = classmethod(GenericAlias)
 
     def put_nowait(self, item):
@@ -49,7 +51,7 @@ class Queue(_kin.Queue):
         Full is raised only if none was put in time.
         """
         end = None if timeout is None else monotonic() + timeout
-        waiting = [ForkingPickler.dumps(item) for item in items]
+        waiting = [_kin.pack(item) for item in items]
         done = 0
         while done < len(waiting):
             try:
@@ -170,15 +172,41 @@ class _End:
         return self._queue._fileno()
 
 
+class _NoLock:
+    """In the place of the locks by which the standard library's own queues take turns."""
+
+    def acquire(self, block=True, timeout=None):
+        """There is nothing to wait for."""
+        return True
+
+    def release(self):
+        """Nothing."""
+
+    def __enter__(self):
+        return True
+
+    def __exit__(self, *args):
+        pass
+
+
 class SimpleQueue(_kin.Queue):
     """A queue without a bound; get waits as long as it takes unless told otherwise."""
 
+    _rlock = _wlock = _NoLock()
+    _is_closed = False
+
     def __init__(self, *, ctx=None):
         super().__init__()
-        self._is_closed = False
-        self._reader = self._writer = _End(self)
 
-    __reduce__ = inherited_only
+    @functools.cached_property
+    def _reader(self):
+        return _End(self)
+
+    @functools.cached_property
+    def _writer(self):
+        return _End(self)
+
+    __reduce__ = handle_of
     __class_getitem__ = classmethod(GenericAlias)
 
     def empty(self):

@@ -3,22 +3,14 @@
 import os
 import threading
 import time
-from multiprocessing import context, process
+from multiprocessing import process
 
 from . import _kin
+from .handover import handle_of
 
 __all__ = ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier"]
 
 SEM_VALUE_MAX = (1 << 27) - 1
-
-
-def inherited_only(self):
-    """For __reduce__: a handle reaches another process by fork."""
-    context.assert_spawning(self)
-    raise RuntimeError(
-        "%s objects of kin reach other processes by fork only: start the process with "
-        "kin.get_context('fork')" % type(self).__name__
-    )
 
 
 def _owner_name(lock):
@@ -34,16 +26,42 @@ def _owner_name(lock):
     return ("SomeOtherThread" if owner[0] == os.getpid() else "SomeOtherProcess"), False
 
 
+class _SemLock:
+    """What modules of the standard library ask the locks of a context for, past their methods."""
+
+    def __init__(self, lock):
+        self._lock = lock
+
+    def _is_zero(self):
+        return self._lock.locked()
+
+    def _get_value(self):
+        return self._lock.get_value() if hasattr(self._lock, "get_value") else int(
+            not self._lock.locked()
+        )
+
+    def _is_mine(self):
+        return _owner_name(self._lock)[1]
+
+    def _count(self):
+        return self._lock._depth() if hasattr(self._lock, "_depth") else int(self._is_mine())
+
+
 class Lock(_kin.Lock):
     """A lock that any process or thread may release, and that survives its holder."""
 
     def __init__(self, *, ctx=None):
         super().__init__()
 
-    __reduce__ = inherited_only
+    __reduce__ = handle_of
+    _semlock = property(_SemLock)
 
     def __repr__(self):
         return "<%s(owner=%s)>" % (type(self).__name__, _owner_name(self)[0])
+
+
+def _own_lock(memory):
+    return memory._lock(RLock)
 
 
 class RLock(_kin.RLock):
@@ -52,7 +70,12 @@ class RLock(_kin.RLock):
     def __init__(self, *, ctx=None):
         super().__init__()
 
-    __reduce__ = inherited_only
+    _semlock = property(_SemLock)
+
+    def __reduce__(self):
+        if self._whole is not None:
+            return _own_lock, (self._whole,)
+        return handle_of(self)
 
     def __repr__(self):
         name, mine = _owner_name(self)
@@ -66,7 +89,8 @@ class Semaphore(_kin.Semaphore):
     def __init__(self, value=1, *, ctx=None):
         super().__init__(value)
 
-    __reduce__ = inherited_only
+    __reduce__ = handle_of
+    _semlock = property(_SemLock)
 
     def __repr__(self):
         return "<%s(value=%s)>" % (type(self).__name__, self.get_value())
@@ -78,6 +102,9 @@ class BoundedSemaphore(Semaphore):
     def __init__(self, value=1, *, ctx=None):
         _kin.Semaphore.__init__(self, value, True)
         self._maxvalue = value
+
+    def __reduce__(self):
+        return handle_of(self, state={"_maxvalue": self._maxvalue})
 
     def __repr__(self):
         return "<%s(value=%s, maxvalue=%s)>" % (
@@ -91,12 +118,19 @@ class Condition(_kin.Condition):
     """Wait, with a lock released meanwhile, until another one says that something changed."""
 
     def __init__(self, lock=None, *, ctx=None):
-        self._lock = lock or RLock(ctx=ctx)
+        self._use(lock or RLock(ctx=ctx))
         super().__init__(self._lock)
-        self.acquire = self._lock.acquire
-        self.release = self._lock.release
 
-    __reduce__ = inherited_only
+    def _use(self, lock):
+        self._lock = lock
+        self.acquire, self.release = lock.acquire, lock.release
+
+    def __reduce__(self):
+        return handle_of(self, self._lock)
+
+    def _open(self, arena, key, lock):
+        super()._open(arena, key, lock)
+        self._use(lock)
 
     def __enter__(self):
         return self._lock.__enter__()
@@ -126,7 +160,7 @@ class Event(_kin.Event):
     def __init__(self, *, ctx=None):
         super().__init__()
 
-    __reduce__ = inherited_only
+    __reduce__ = handle_of
 
     def __repr__(self):
         state = "set" if self.is_set() else "unset"
@@ -139,7 +173,8 @@ class Barrier(_kin.Barrier):
     def __init__(self, parties, action=None, timeout=None, *, ctx=None):
         super().__init__(parties, action, timeout)
 
-    __reduce__ = inherited_only
+    def __reduce__(self):
+        return handle_of(self, *self._how())
 
     def __repr__(self):
         if self.broken:

@@ -51,6 +51,41 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
     return kinpy_end_init(r);
 }
 
+/* _open(arena, key, action, timeout) */
+static PyObject *open_method(PyObject *self, PyObject *args)
+{
+    unsigned long long id;
+    unsigned key;
+    PyObject *action, *timeout;
+    struct kin_arena *arena;
+    struct kin_barrier *handle;
+    struct barrier *barrier = (struct barrier *)self;
+    if (!PyArg_ParseTuple(args, "KIOO", &id, &key, &action, &timeout))
+        return NULL;
+    int64_t position = kinpy_begin_open(self, id, key, &arena);
+    if (position < 0)
+        return NULL;
+    int r = kin_barrier_inherit(arena, (uint32_t)position, &handle);
+    if (r < 0)
+        return kinpy_open_failed(self, r);
+    kin_barrier_use_action(handle, run_action, barrier);
+    barrier->base.handle = handle;
+    barrier->action = action == Py_None ? NULL : Py_NewRef(action);
+    barrier->timeout = Py_NewRef(timeout);
+    Py_RETURN_NONE;
+}
+
+/* (action, timeout), for those who open it. */
+static PyObject *how(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct barrier *barrier = (struct barrier *)self;
+    if (kinpy_handle(self) == NULL)
+        return NULL;
+    return Py_BuildValue("OO", barrier->action == NULL ? Py_None : barrier->action,
+                         barrier->timeout);
+}
+
 static void destroy(void *handle)
 {
     kin_barrier_destroy(handle);
@@ -168,6 +203,8 @@ static PyObject *broken(PyObject *self, void *unused)
 }
 
 static PyMethodDef methods[] = {
+    {"_open", open_method, METH_VARARGS, NULL},
+    {"_how", how, METH_NOARGS, NULL},
     {"wait", (PyCFunction)(void (*)(void))wait_all, METH_VARARGS | METH_KEYWORDS,
      "wait(timeout=None)\n--\n\nWait until all parties wait; the arrival index."},
     {"reset", reset, METH_NOARGS, "reset()\n--\n\nMake it empty and whole again."},

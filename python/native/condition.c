@@ -7,6 +7,19 @@ struct condition {
     PyObject *lock;
 };
 
+static int use_lock(struct condition *condition, PyObject *lock, struct kin_condition_opts *opts)
+{
+    if (PyObject_TypeCheck(lock, kinpy_type(condition->base.state->lock)))
+        opts->lock = kinpy_handle(lock);
+    else if (PyObject_TypeCheck(lock, kinpy_type(condition->base.state->rlock)))
+        opts->rlock = kinpy_handle(lock);
+    else
+        PyErr_Format(PyExc_TypeError,
+                     "the lock of a condition is a Lock or RLock of kin, not %.80s",
+                     Py_TYPE(lock)->tp_name);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static const char *const keywords[] = {"lock", NULL};
@@ -17,15 +30,7 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
         kinpy_begin_init(self, &arena) < 0)
         return -1;
     struct kin_condition_opts opts = {.size = sizeof opts};
-    if (PyObject_TypeCheck(lock, condition->base.state->lock))
-        opts.lock = kinpy_handle(lock);
-    else if (PyObject_TypeCheck(lock, condition->base.state->rlock))
-        opts.rlock = kinpy_handle(lock);
-    else
-        PyErr_Format(PyExc_TypeError,
-                     "the lock of a condition is a Lock or RLock of kin, not %.80s",
-                     Py_TYPE(lock)->tp_name);
-    if (PyErr_Occurred())
+    if (use_lock(condition, lock, &opts) < 0)
         return -1;
     struct kin_condition *handle = NULL;
     int r = kin_condition_create(arena, &opts, &handle);
@@ -33,6 +38,29 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
     if (r == 0)
         condition->lock = Py_NewRef(lock);
     return kinpy_end_init(r);
+}
+
+/* _open(arena, key, lock) */
+static PyObject *open_method(PyObject *self, PyObject *args)
+{
+    unsigned long long id;
+    unsigned key;
+    PyObject *lock;
+    struct kin_arena *arena;
+    struct condition *condition = (struct condition *)self;
+    if (!PyArg_ParseTuple(args, "KIO", &id, &key, &lock))
+        return NULL;
+    int64_t position = kinpy_begin_open(self, id, key, &arena);
+    struct kin_condition_opts opts = {.size = sizeof opts};
+    if (position < 0 || use_lock(condition, lock, &opts) < 0)
+        return NULL;
+    struct kin_condition *handle = NULL;
+    int r = kin_condition_inherit(arena, (uint32_t)position, &opts, &handle);
+    if (r < 0)
+        return kinpy_open_failed(self, r);
+    condition->base.handle = handle;
+    condition->lock = Py_NewRef(lock);
+    Py_RETURN_NONE;
 }
 
 static void destroy(void *handle)
@@ -111,6 +139,7 @@ static PyObject *waiting(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
+    {"_open", open_method, METH_VARARGS, NULL},
     {"wait", (PyCFunction)(void (*)(void))wait_told, METH_VARARGS | METH_KEYWORDS,
      "wait(timeout=None)\n--\n\nRelease the lock, wait to be notified, acquire it again."},
     {"notify", (PyCFunction)(void (*)(void))notify, METH_VARARGS | METH_KEYWORDS,

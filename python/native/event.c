@@ -72,7 +72,10 @@ static PyObject *wait_set(PyObject *self, PyObject *args, PyObject *kwargs)
     return kinpy_raise(r);
 }
 
+KINPY_OPEN(open_method, struct kin_event, kin_event_inherit)
+
 static PyMethodDef methods[] = {
+    {"_open", open_method, METH_VARARGS, NULL},
     {"set", set, METH_NOARGS, "set()\n--\n\nSet the flag and wake all who wait."},
     {"clear", clear, METH_NOARGS, "clear()\n--\n\nClear the flag."},
     {"is_set", is_set, METH_NOARGS, "is_set()\n--\n\nWhether the flag is set."},

@@ -111,6 +111,8 @@ static PyObject *lock_abandoned(PyObject *self, void *unused)
     return lock == NULL ? NULL : PyLong_FromLongLong(kin_lock_abandoned(lock));
 }
 
+KINPY_OPEN(lock_open, struct kin_lock, kin_lock_inherit)
+
 #define ACQUIRE_DOC                                                                                \
     "acquire(block=True, timeout=None)\n--\n\nAcquire; True, or False when the time is over."
 #define RELEASE_DOC   "release()\n--\n\nRelease."
@@ -126,6 +128,7 @@ static PyMethodDef lock_methods[] = {
     {"__exit__", (PyCFunction)(void (*)(void))lock_exit, METH_FASTCALL, NULL},
     {"locked", lock_locked, METH_NOARGS, LOCKED_DOC},
     {"_owner", lock_owner, METH_NOARGS, OWNER_DOC},
+    {"_open", lock_open, METH_VARARGS, NULL},
     {0},
 };
 
@@ -153,6 +156,11 @@ PyType_Spec kinpy_lock_spec = {
 
 /* --- RLock ---------------------------------------------------------------------------------- */
 
+struct rlock {
+    struct kinpy_object base;
+    PyObject *whole; /* of a value or an array: the memory, whose own lock it is; or NULL */
+};
+
 static int rlock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     (void)args, (void)kwargs;
@@ -172,7 +180,34 @@ static void rlock_destroy(void *handle)
 
 static void rlock_dealloc(PyObject *self)
 {
+    PyObject *whole = ((struct rlock *)self)->whole;
+    if (whole != NULL) /* its handle goes with the whole */
+        ((struct kinpy_object *)self)->handle = NULL;
     kinpy_dealloc(self, rlock_destroy);
+    Py_XDECREF(whole);
+}
+
+PyObject *kinpy_rlock_part(PyObject *type, PyObject *whole, struct kin_rlock *rlock)
+{
+    struct kinpy_state *state = ((struct kinpy_object *)whole)->state;
+    if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, kinpy_type(state->rlock)))
+        return PyErr_Format(PyExc_TypeError, "the lock is to be a subclass of _kin.RLock");
+    PyObject *self = ((PyTypeObject *)type)->tp_alloc((PyTypeObject *)type, 0);
+    if (self != NULL) {
+        ((struct kinpy_object *)self)->state = state;
+        ((struct kinpy_object *)self)->arena = ((struct kinpy_object *)whole)->arena;
+        ((struct kinpy_object *)self)->handle = rlock;
+        ((struct rlock *)self)->whole = Py_NewRef(whole);
+    }
+    return self;
+}
+
+/* The memory whose own lock it is, or None. */
+static PyObject *rlock_whole(PyObject *self, void *unused)
+{
+    (void)unused;
+    PyObject *whole = ((struct rlock *)self)->whole;
+    return Py_NewRef(whole == NULL ? Py_None : whole);
 }
 
 static int64_t rlock_call(void *arg, kin_deadline deadline)
@@ -259,6 +294,8 @@ static PyObject *rlock_abandoned(PyObject *self, void *unused)
     return rlock == NULL ? NULL : PyLong_FromLongLong(kin_rlock_abandoned(rlock));
 }
 
+KINPY_OPEN(rlock_open, struct kin_rlock, kin_rlock_inherit)
+
 static PyMethodDef rlock_methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))rlock_acquire, METH_FASTCALL | METH_KEYWORDS,
      ACQUIRE_DOC},
@@ -267,12 +304,14 @@ static PyMethodDef rlock_methods[] = {
     {"__exit__", (PyCFunction)(void (*)(void))rlock_exit, METH_FASTCALL, NULL},
     {"locked", rlock_locked, METH_NOARGS, LOCKED_DOC},
     {"_owner", rlock_owner, METH_NOARGS, OWNER_DOC},
+    {"_open", rlock_open, METH_VARARGS, NULL},
     {"_depth", rlock_depth, METH_NOARGS, "_depth()\n--\n\nHow often the calling thread holds it."},
     {0},
 };
 
 static PyGetSetDef rlock_members[] = {
     {"abandoned", rlock_abandoned, NULL, ABANDONED_DOC, NULL},
+    {"_whole", rlock_whole, NULL, NULL, NULL},
     {0},
 };
 
@@ -288,7 +327,7 @@ static PyType_Slot rlock_slots[] = {
 
 PyType_Spec kinpy_rlock_spec = {
     .name = "kin._kin.RLock",
-    .basicsize = sizeof(struct kinpy_object),
+    .basicsize = sizeof(struct rlock),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = rlock_slots,
 };

@@ -43,12 +43,15 @@ static int import_all(struct kinpy_state *state)
 {
     state->dumps = attribute("multiprocessing.reduction", "ForkingPickler", "dumps");
     state->loads = attribute("multiprocessing.reduction", "ForkingPickler", "loads");
+    state->new_pickler = attribute("multiprocessing.reduction", "ForkingPickler", NULL);
+    state->reducers = attribute("multiprocessing.reduction", "ForkingPickler", "_extra_reducers");
+    state->copyreg = attribute("copyreg", "dispatch_table", NULL);
+    state->new_buffer = attribute("io", "BytesIO", NULL);
     state->empty = attribute("queue", "Empty", NULL);
     state->full = attribute("queue", "Full", NULL);
     state->broken_barrier = attribute("threading", "BrokenBarrierError", NULL);
     state->buffer_too_short = attribute("multiprocessing.context", "BufferTooShort", NULL);
-    if (state->dumps == NULL || state->loads == NULL || state->empty == NULL ||
-        state->full == NULL || state->broken_barrier == NULL || state->buffer_too_short == NULL)
+    if (PyErr_Occurred())
         return -1;
     state->shut_down = attribute("queue", "ShutDown", NULL);
     if (state->shut_down == NULL) { /* before 3.13 */
@@ -59,14 +62,14 @@ static int import_all(struct kinpy_state *state)
     return state->shut_down == NULL ? -1 : 0;
 }
 
-static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **ret_type)
+static int add_type(PyObject *module, PyType_Spec *spec, PyObject **ret_type)
 {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
     if (type == NULL)
         return -1;
     int r = PyModule_AddType(module, (PyTypeObject *)type);
     if (ret_type != NULL && r == 0)
-        *ret_type = (PyTypeObject *)Py_NewRef(type);
+        *ret_type = Py_NewRef(type);
     Py_DECREF(type);
     return r;
 }
@@ -84,6 +87,7 @@ static int exec(PyObject *module)
         add_type(module, &kinpy_condition_spec, NULL) < 0 ||
         add_type(module, &kinpy_barrier_spec, NULL) < 0 ||
         add_type(module, &kinpy_queue_spec, NULL) < 0 ||
+        add_type(module, &kinpy_memory_spec, NULL) < 0 ||
         add_type(module, &kinpy_pipe_spec, &state->pipe) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "ShutDown", state->shut_down);
@@ -92,32 +96,16 @@ static int exec(PyObject *module)
 static int traverse(PyObject *module, visitproc visit, void *arg)
 {
     struct kinpy_state *state = module_state(module);
-    Py_VISIT(state->lock);
-    Py_VISIT(state->rlock);
-    Py_VISIT(state->pipe);
-    Py_VISIT(state->dumps);
-    Py_VISIT(state->loads);
-    Py_VISIT(state->empty);
-    Py_VISIT(state->full);
-    Py_VISIT(state->shut_down);
-    Py_VISIT(state->broken_barrier);
-    Py_VISIT(state->buffer_too_short);
+#define VISIT(name) Py_VISIT(state->name);
+    KINPY_OBJECTS(VISIT)
     return 0;
 }
 
 static int clear(PyObject *module)
 {
     struct kinpy_state *state = module_state(module);
-    Py_CLEAR(state->lock);
-    Py_CLEAR(state->rlock);
-    Py_CLEAR(state->pipe);
-    Py_CLEAR(state->dumps);
-    Py_CLEAR(state->loads);
-    Py_CLEAR(state->empty);
-    Py_CLEAR(state->full);
-    Py_CLEAR(state->shut_down);
-    Py_CLEAR(state->broken_barrier);
-    Py_CLEAR(state->buffer_too_short);
+#define CLEAR(name) Py_CLEAR(state->name);
+    KINPY_OBJECTS(CLEAR)
     return 0;
 }
 
@@ -128,6 +116,13 @@ static void free_module(void *module)
 }
 
 static PyMethodDef functions[] = {
+    {"pack", kinpy_pack, METH_O, NULL},
+    {"arena_id", kinpy_arena_id, METH_NOARGS, NULL},
+    {"is_known", kinpy_is_known, METH_O, NULL},
+    {"accept", kinpy_accept, METH_VARARGS, NULL},
+    {"key", kinpy_key, METH_O, NULL},
+    {"offer", kinpy_offer, METH_VARARGS, NULL},
+    {"offer_add", kinpy_offer_add, METH_VARARGS, NULL},
     {"pipe", kinpy_pipe_pair, METH_VARARGS,
      "pipe(type, duplex)\n--\n\nMake the two ends of a pipe, of that type."},
     {0},

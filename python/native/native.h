@@ -15,14 +15,33 @@
 
 #include <kin/kin.h>
 
+#define KINPY_OTHERS 8
+
+/* What the module refers to: types of its own, what it takes from the standard library (dumps and
+ * loads are ForkingPickler's; reducers its functions by type, copyreg those of all picklers), and
+ * the pickler of item.c. */
+/* clang-format off */
+#define KINPY_OBJECTS(X)                                                                           \
+    X(lock) X(rlock) X(pipe) X(dumps) X(loads) X(empty) X(full) X(shut_down) X(broken_barrier)     \
+    X(buffer_too_short) X(new_pickler) X(new_buffer) X(reducers) X(copyreg) X(seen_reducers)       \
+    X(seen_copyreg) X(pickler) X(buffer)
+/* clang-format on */
+
 struct kinpy_state {
-    struct kin_arena *arena;
-    pthread_mutex_t mutex; /* guards the making of the arena */
-    PyTypeObject *lock, *rlock, *pipe;
-    PyObject *dumps, *loads; /* ForkingPickler's */
-    PyObject *empty, *full, *shut_down;
-    PyObject *broken_barrier, *buffer_too_short;
+    struct kin_arena *arena;                /* where new objects are made */
+    struct kin_arena *others[KINPY_OTHERS]; /* of objects that were made before that one came */
+    uint32_t others_count;
+    pthread_mutex_t mutex; /* guards the arenas */
+    int is_pickling;
+#define KINPY_MEMBER(name) PyObject *name;
+    KINPY_OBJECTS(KINPY_MEMBER)
+#undef KINPY_MEMBER
 };
+
+static inline PyTypeObject *kinpy_type(PyObject *object)
+{
+    return (PyTypeObject *)object;
+}
 
 extern struct PyModuleDef kinpy_module;
 
@@ -49,14 +68,58 @@ int kinpy_block_timeout(const char *const *names, PyObject *const *args, Py_ssiz
 typedef int64_t (*kinpy_call_fn)(void *arg, kin_deadline deadline);
 int64_t kinpy_wait(kinpy_call_fn call, void *arg, kin_deadline deadline);
 
+/* Handles on their way to other processes: handover.c. */
+PyObject *kinpy_arena_id(PyObject *module, PyObject *unused);
+PyObject *kinpy_is_known(PyObject *module, PyObject *id);
+PyObject *kinpy_accept(PyObject *module, PyObject *args);
+PyObject *kinpy_key(PyObject *module, PyObject *object);
+PyObject *kinpy_offer(PyObject *module, PyObject *args);
+PyObject *kinpy_offer_add(PyObject *module, PyObject *args);
+
+/* The method _open(arena, key) of a type, on an object that __init__ has not seen. */
+typedef int (*kinpy_open_fn)(struct kin_arena *arena, uint32_t position, void **ret_handle);
+PyObject *kinpy_open(PyObject *self, PyObject *args, kinpy_open_fn open);
+/* Its parts: the position of the object to inherit, or negative with an exception; and the
+ * exception for an error of the function that inherits. */
+int64_t kinpy_begin_open(PyObject *self, unsigned long long id, unsigned key,
+                         struct kin_arena **ret_arena);
+PyObject *kinpy_open_failed(PyObject *self, int r);
+
+#define KINPY_OPEN(method, type, inherit)                                                          \
+    static int method##_handle(struct kin_arena *arena, uint32_t position, void **ret_handle)      \
+    {                                                                                              \
+        type *handle = NULL;                                                                       \
+        int r = inherit(arena, position, &handle);                                                 \
+        *ret_handle = handle;                                                                      \
+        return r;                                                                                  \
+    }                                                                                              \
+    static PyObject *method(PyObject *self, PyObject *args)                                        \
+    {                                                                                              \
+        return kinpy_open(self, args, method##_handle);                                            \
+    }
+
+/* Items as bytes: item.c. */
+#define KINPY_SHORT 4096
+/* Write an item of a form of our own: its length, or 0 if it is to be pickled. Raises nothing. */
+size_t kinpy_write_item(PyObject *item, void *buffer, size_t room);
+PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item);
+PyObject *kinpy_read_item(struct kinpy_state *state, const void *data, size_t bytes);
+PyObject *kinpy_pack(PyObject *module, PyObject *item);
+/* What stands before n bytes that are an item. */
+#define KINPY_HEAD 7
+size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD]);
+
 /* The types, added to the module by exec. */
 extern PyType_Spec kinpy_lock_spec, kinpy_rlock_spec, kinpy_semaphore_spec, kinpy_event_spec,
-    kinpy_condition_spec, kinpy_barrier_spec, kinpy_queue_spec, kinpy_pipe_spec;
+    kinpy_condition_spec, kinpy_barrier_spec, kinpy_queue_spec, kinpy_pipe_spec, kinpy_memory_spec;
 PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args);
+/* An RLock, of that type, over an rlock that is part of whole. */
+PyObject *kinpy_rlock_part(PyObject *type, PyObject *whole, struct kin_rlock *rlock);
 
 /* Every object begins like this. */
 struct kinpy_object {
     PyObject_HEAD struct kinpy_state *state;
+    struct kin_arena *arena;
     void *handle;
 };
 
@@ -80,7 +143,7 @@ static inline int kinpy_begin_init(PyObject *self, struct kin_arena **ret_arena)
     object->state = kinpy_state_of(self);
     if (object->state == NULL)
         return -1;
-    *ret_arena = kinpy_arena(object->state);
+    *ret_arena = object->arena = kinpy_arena(object->state);
     return *ret_arena == NULL ? -1 : 0;
 }
 

@@ -43,7 +43,7 @@ PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args)
     int duplex;
     if (!PyArg_ParseTuple(args, "O!p", &PyType_Type, &type, &duplex))
         return NULL;
-    if (!PyType_IsSubtype(type, state->pipe))
+    if (!PyType_IsSubtype(type, kinpy_type(state->pipe)))
         return PyErr_Format(PyExc_TypeError, "the ends of a pipe are of a subclass of _kin.Pipe");
     struct kin_arena *arena = kinpy_arena(state);
     if (arena == NULL)
@@ -57,6 +57,7 @@ PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args)
             struct kinpy_object *first = (struct kinpy_object *)a;
             struct kinpy_object *second = (struct kinpy_object *)b;
             first->state = second->state = state;
+            first->arena = second->arena = arena;
             first->handle = one;
             second->handle = other;
             return Py_BuildValue("NN", a, b);
@@ -102,7 +103,11 @@ static PyObject *send_object(PyObject *self, PyObject *object)
     struct kin_pipe *pipe = open_end(self);
     if (pipe == NULL)
         return NULL;
-    PyObject *pickled = PyObject_CallOneArg(((struct kinpy_object *)self)->state->dumps, object);
+    char buffer[KINPY_SHORT];
+    size_t bytes = kinpy_write_item(object, buffer, sizeof buffer);
+    if (bytes > 0)
+        return send_memory(pipe, buffer, (Py_ssize_t)bytes);
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, object);
     Py_buffer view;
     if (pickled == NULL || PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0) {
         Py_XDECREF(pickled);
@@ -171,37 +176,45 @@ static PyObject *receive_failed(int64_t r)
     return kinpy_raise(r);
 }
 
-/* The next message as bytes. */
-static PyObject *next_message(PyObject *self)
+/* The next message; false: raised. */
+static int next_message(PyObject *self, struct receive *receive, int64_t *ret_bytes)
 {
-    struct receive receive = {.pipe = open_end(self)};
-    if (receive.pipe == NULL)
-        return NULL;
-    int64_t r = receive_call(&receive, KIN_NOW);
+    receive->data = NULL;
+    receive->pipe = open_end(self);
+    if (receive->pipe == NULL)
+        return 0;
+    int64_t r = receive_call(receive, KIN_NOW);
     if (r == -EAGAIN || r == -ETIMEDOUT)
-        r = kinpy_wait(receive_call, &receive, KIN_NEVER);
+        r = kinpy_wait(receive_call, receive, KIN_NEVER);
     if (r < 0)
-        return receive_failed(r);
-    PyObject *bytes =
-        PyBytes_FromStringAndSize(receive.data ? receive.data : receive.buffer, (Py_ssize_t)r);
-    free(receive.data);
-    return bytes;
+        receive_failed(r);
+    *ret_bytes = r;
+    return r >= 0;
 }
 
 static PyObject *recv_bytes(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    return next_message(self);
+    struct receive receive;
+    int64_t n;
+    if (!next_message(self, &receive, &n))
+        return NULL;
+    PyObject *bytes =
+        PyBytes_FromStringAndSize(receive.data ? receive.data : receive.buffer, (Py_ssize_t)n);
+    free(receive.data);
+    return bytes;
 }
 
 static PyObject *recv_object(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    PyObject *bytes = next_message(self);
-    if (bytes == NULL)
+    struct receive receive;
+    int64_t n;
+    if (!next_message(self, &receive, &n))
         return NULL;
-    PyObject *object = PyObject_CallOneArg(((struct kinpy_object *)self)->state->loads, bytes);
-    Py_DECREF(bytes);
+    PyObject *object = kinpy_read_item(((struct kinpy_object *)self)->state,
+                                       receive.data ? receive.data : receive.buffer, (size_t)n);
+    free(receive.data);
     return object;
 }
 
@@ -260,7 +273,7 @@ static PyObject *file_number(PyObject *self, PyObject *unused)
         drop_ready(end);
     if (end->ready == NULL) {
         struct kin_wait wait = kin_wait_recv(pipe);
-        int r = kin_ready_create(end->base.state->arena, &wait, 1, &end->ready);
+        int r = kin_ready_create(end->base.arena, &wait, 1, &end->ready);
         if (r < 0)
             return receive_failed(r);
         end->ready_pid = getpid();
@@ -269,11 +282,14 @@ static PyObject *file_number(PyObject *self, PyObject *unused)
     return PyLong_FromLong(kin_ready_fd(end->ready));
 }
 
+KINPY_OPEN(open_method, struct kin_pipe, kin_pipe_inherit)
+
 static PyMethodDef methods[] = {
     {"send", send_object, METH_O, "send(obj)\n--\n\nSend a picklable object."},
     {"send_bytes", (PyCFunction)(void (*)(void))send_bytes, METH_VARARGS | METH_KEYWORDS,
      "send_bytes(buf, offset=0, size=None)\n--\n\nSend the bytes of a buffer as one message."},
     {"recv", recv_object, METH_NOARGS, "recv()\n--\n\nReceive an object."},
+    {"_open", open_method, METH_VARARGS, NULL},
     {"_recv_bytes", recv_bytes, METH_NOARGS, NULL},
     {"poll", (PyCFunction)(void (*)(void))poll, METH_VARARGS | METH_KEYWORDS,
      "poll(timeout=0.0)\n--\n\nWhether there is something to receive."},
@@ -289,16 +305,13 @@ static PyGetSetDef members[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "One end of a pipe."},
-    {Py_tp_dealloc, dealloc},
-    {Py_tp_methods, methods},
-    {Py_tp_getset, members},
-    {0, NULL},
+    {Py_tp_doc, "One end of a pipe."}, {Py_tp_new, PyType_GenericNew}, {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, methods},          {Py_tp_getset, members},        {0, NULL},
 };
 
 PyType_Spec kinpy_pipe_spec = {
     .name = "kin._kin.Pipe",
     .basicsize = sizeof(struct end),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .slots = slots,
 };

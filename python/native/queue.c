@@ -5,15 +5,16 @@
  * afterwards, so a consumer that dies while it unpickles has not taken it. */
 #include "native.h"
 
+#include <string.h>
 #include <unistd.h>
 
-#define SHORT_BYTES 4096
-#define MANY_MAX    256
+#define MANY_MAX 256
 
 struct queue {
     struct kinpy_object base;
     PyObject *closed;        /* what put and get raise after close; or NULL */
     int used;                /* something was put here: only then does close hinder empty() */
+    void *task;              /* taken and not done; see take_task */
     struct kin_ready *ready; /* behind _fileno(), made on demand */
     pid_t ready_pid;         /* who made it: it is good there only */
 };
@@ -93,28 +94,69 @@ static int64_t put_call(void *arg, kin_deadline deadline)
     return kin_queue_put(put->queue, put->data, put->bytes, deadline);
 }
 
+static int64_t publish_call(void *arg, kin_deadline deadline)
+{
+    struct put *put = arg;
+    return kin_queue_publish(put->queue, (void *)put->data, put->bytes, deadline);
+}
+
+static PyObject *put_memory(PyObject *self, const void *data, size_t bytes, struct put *put,
+                            kin_deadline deadline)
+{
+    ((struct queue *)self)->used = 1;
+    put->data = data;
+    put->bytes = bytes;
+    int64_t r =
+        put->by_priority ? put_call(put, KIN_NOW) : kin_queue_try_put(put->queue, data, bytes);
+    if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
+        r = kinpy_wait(put_call, put, deadline);
+    return r < 0 ? fail(self, r, ((struct kinpy_object *)self)->state->full) : Py_NewRef(Py_None);
+}
+
 static PyObject *put_buffer(PyObject *self, PyObject *pickled, struct put *put,
                             kin_deadline deadline)
 {
     Py_buffer view;
     if (PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0)
         return NULL;
-    ((struct queue *)self)->used = 1;
-    put->data = view.buf;
-    put->bytes = (size_t)view.len;
-    int64_t r = put->by_priority ? put_call(put, KIN_NOW)
-                                 : kin_queue_try_put(put->queue, view.buf, (size_t)view.len);
-    if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
-        r = kinpy_wait(put_call, put, deadline);
+    PyObject *result = put_memory(self, view.buf, (size_t)view.len, put, deadline);
     PyBuffer_Release(&view);
-    return r < 0 ? fail(self, r, ((struct kinpy_object *)self)->state->full) : Py_NewRef(Py_None);
+    return result;
 }
 
 static const char *const names[] = {"block", "timeout"};
 
+/* Long bytes go from where they are into the queue's memory. */
+static PyObject *put_bytes(PyObject *self, PyObject *item, struct put *put, kin_deadline deadline)
+{
+    Py_ssize_t n = PyBytes_GET_SIZE(item);
+    void *data;
+    int r = kin_queue_reserve(put->queue, (size_t)n + KINPY_HEAD, &data);
+    if (r < 0)
+        return kinpy_raise(r);
+    size_t head = kinpy_head_of_bytes(n, data);
+    memcpy((char *)data + head, PyBytes_AS_STRING(item), (size_t)n);
+    ((struct queue *)self)->used = 1;
+    put->data = data;
+    put->bytes = head + (size_t)n;
+    int64_t done = publish_call(put, KIN_NOW);
+    if ((done == -EAGAIN || done == -ETIMEDOUT) && deadline > KIN_NOW)
+        done = kinpy_wait(publish_call, put, deadline);
+    if (done >= 0)
+        Py_RETURN_NONE;
+    (void)!kin_queue_cancel(put->queue, data);
+    return fail(self, done, ((struct kinpy_object *)self)->state->full);
+}
+
 static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_deadline deadline)
 {
-    PyObject *pickled = PyObject_CallOneArg(((struct kinpy_object *)self)->state->dumps, item);
+    char buffer[KINPY_SHORT];
+    size_t bytes = kinpy_write_item(item, buffer, sizeof buffer);
+    if (bytes > 0)
+        return put_memory(self, buffer, bytes, put, deadline);
+    if (PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) < UINT32_MAX && !put->by_priority)
+        return put_bytes(self, item, put, deadline);
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item);
     PyObject *result = pickled == NULL ? NULL : put_buffer(self, pickled, put, deadline);
     Py_XDECREF(pickled);
     return result;
@@ -154,7 +196,7 @@ struct get {
     struct kin_queue *queue;
     void *data; /* taken in place, if buffer was too small */
     int in_place;
-    char buffer[SHORT_BYTES];
+    char buffer[KINPY_SHORT];
 };
 
 static int64_t get_call(void *arg, kin_deadline deadline)
@@ -168,27 +210,11 @@ static int64_t get_call(void *arg, kin_deadline deadline)
     return kin_queue_take(get->queue, &get->data, deadline);
 }
 
-static PyObject *load(struct kinpy_state *state, void *data, int64_t bytes)
-{
-    PyObject *view = PyMemoryView_FromMemory(data, (Py_ssize_t)bytes, PyBUF_READ);
-    if (view == NULL)
-        return NULL;
-    PyObject *item = PyObject_CallOneArg(state->loads, view);
-    PyObject *type, *value, *traceback;
-    PyErr_Fetch(&type, &value, &traceback);
-    PyObject *released = PyObject_CallMethod(view, "release", NULL);
-    if (released == NULL)
-        PyErr_Clear();
-    PyErr_Restore(type, value, traceback);
-    Py_XDECREF(released);
-    Py_DECREF(view);
-    return item;
-}
-
 static PyObject *get_item(PyObject *self, kin_deadline deadline)
 {
     struct kinpy_state *state = ((struct kinpy_object *)self)->state;
-    struct get get = {.queue = open_queue(self)};
+    struct get get; /* its buffer as it is */
+    get.queue = open_queue(self);
     if (get.queue == NULL)
         return NULL;
     int64_t r = get_call(&get, KIN_NOW);
@@ -196,7 +222,7 @@ static PyObject *get_item(PyObject *self, kin_deadline deadline)
         r = kinpy_wait(get_call, &get, deadline);
     if (r < 0)
         return fail(self, r, state->empty);
-    PyObject *item = load(state, get.in_place ? get.data : get.buffer, r);
+    PyObject *item = kinpy_read_item(state, get.in_place ? get.data : get.buffer, (size_t)r);
     if (get.in_place)
         kin_queue_release(get.queue, get.data);
     return item;
@@ -209,6 +235,94 @@ static PyObject *get_method(PyObject *self, PyObject *const *args, Py_ssize_t na
     if (!kinpy_block_timeout(names, args, 0, nargs, kwnames, &deadline))
         return NULL;
     return get_item(self, deadline);
+}
+
+/* --- tasks ---------------------------------------------------------------------------------- */
+
+/* A task is taken where it lies and stays so until it is done. It begins with the process that took
+ * it: if that dies, whoever gets the task next knows. */
+static PyObject *put_task(PyObject *self, PyObject *item)
+{
+    struct put put = {.queue = open_queue(self)};
+    char buffer[KINPY_SHORT] = {0};
+    const size_t head = sizeof(uint32_t);
+    if (put.queue == NULL)
+        return NULL;
+    size_t bytes = kinpy_write_item(item, buffer + head, sizeof buffer - head);
+    if (bytes > 0)
+        return put_memory(self, buffer, head + bytes, &put, KIN_NEVER);
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item);
+    Py_buffer view;
+    if (pickled == NULL || PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0) {
+        Py_XDECREF(pickled);
+        return NULL;
+    }
+    char *whole = PyMem_RawCalloc(1, head + (size_t)view.len);
+    PyObject *result = NULL;
+    if (whole == NULL)
+        PyErr_NoMemory();
+    else {
+        memcpy(whole + head, view.buf, (size_t)view.len);
+        result = put_memory(self, whole, head + (size_t)view.len, &put, KIN_NEVER);
+    }
+    PyMem_RawFree(whole);
+    PyBuffer_Release(&view);
+    Py_DECREF(pickled);
+    return result;
+}
+
+static int64_t take_call(void *arg, kin_deadline deadline)
+{
+    struct get *get = arg;
+    return kin_queue_take(get->queue, &get->data, deadline);
+}
+
+static PyObject *task_is_done(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct queue *queue = (struct queue *)self;
+    struct kin_queue *handle = kinpy_handle(self);
+    if (handle == NULL)
+        return NULL;
+    if (queue->task != NULL)
+        kin_queue_release(handle, queue->task);
+    queue->task = NULL;
+    Py_RETURN_NONE;
+}
+
+/* (process that died with it or 0, task) */
+static PyObject *take_task(PyObject *self, PyObject *unused)
+{
+    struct queue *queue = (struct queue *)self;
+    struct kinpy_state *state = queue->base.state;
+    struct get get;
+    get.queue = open_queue(self);
+    if (get.queue == NULL)
+        return NULL;
+    int64_t r = take_call(&get, KIN_NOW);
+    if (r == -EAGAIN || r == -ETIMEDOUT)
+        r = kinpy_wait(take_call, &get, KIN_NEVER);
+    if (r < 0)
+        return fail(self, r, state->empty);
+    queue->task = get.data;
+    uint32_t before = 0, me = (uint32_t)getpid();
+    const size_t head = sizeof before;
+    PyObject *item = NULL;
+    if ((size_t)r < head)
+        PyErr_SetString(PyExc_ValueError, "a task is damaged");
+    else {
+        memcpy(&before, get.data, head);
+        item = kinpy_read_item(state, (char *)get.data + head, (size_t)r - head);
+    }
+    if (item == NULL) { /* it would come again and again */
+        PyObject *type, *value, *traceback;
+        PyErr_Fetch(&type, &value, &traceback);
+        Py_XDECREF(task_is_done(self, unused));
+        PyErr_Restore(type, value, traceback);
+        return NULL;
+    }
+    memcpy(get.data, &me, head);
+    return Py_BuildValue("IN", before, item);
 }
 
 /* --- many ----------------------------------------------------------------------------------- */
@@ -274,7 +388,7 @@ static PyObject *load_many(struct kinpy_state *state, const struct many *many, i
 {
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (int64_t i = 0; list != NULL && i < count; i++) {
-        PyObject *item = load(state, many->items[i].data, (int64_t)many->items[i].bytes);
+        PyObject *item = kinpy_read_item(state, many->items[i].data, many->items[i].bytes);
         if (item == NULL)
             Py_CLEAR(list);
         else
@@ -388,7 +502,7 @@ static PyObject *file_number(PyObject *self, PyObject *unused)
     }
     if (queue->ready == NULL) {
         struct kin_wait wait = kin_wait_get(handle);
-        int r = kin_ready_create(queue->base.state->arena, &wait, 1, &queue->ready);
+        int r = kin_ready_create(queue->base.arena, &wait, 1, &queue->ready);
         if (r < 0)
             return kinpy_raise(r);
         queue->ready_pid = getpid();
@@ -409,13 +523,19 @@ static PyObject *close_queue(PyObject *self, PyObject *exception)
     Py_RETURN_NONE;
 }
 
+KINPY_OPEN(open_method, struct kin_queue, kin_queue_inherit)
+
 static PyMethodDef methods[] = {
     {"put", (PyCFunction)(void (*)(void))put_method, METH_FASTCALL | METH_KEYWORDS,
      "put(item, block=True, timeout=None)\n--\n\nPickle and put an item; Full in time."},
     {"get", (PyCFunction)(void (*)(void))get_method, METH_FASTCALL | METH_KEYWORDS,
      "get(block=True, timeout=None)\n--\n\nTake the next item; Empty in time."},
+    {"_open", open_method, METH_VARARGS, NULL},
     {"_fileno", file_number, METH_NOARGS, NULL},
     {"_close", close_queue, METH_O, NULL},
+    {"_put_task", put_task, METH_O, NULL},
+    {"_take_task", take_task, METH_NOARGS, NULL},
+    {"_task_is_done", task_is_done, METH_NOARGS, NULL},
     {"_put_prio", put_prio, METH_VARARGS, NULL},
     {"_put_many", put_many, METH_VARARGS, NULL},
     {"_get_many", get_many, METH_VARARGS, NULL},

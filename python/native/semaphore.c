@@ -114,7 +114,10 @@ static PyObject *abandoned(PyObject *self, void *unused)
     return semaphore == NULL ? NULL : PyLong_FromLongLong(kin_semaphore_abandoned(semaphore));
 }
 
+KINPY_OPEN(open_method, struct kin_semaphore, kin_semaphore_inherit)
+
 static PyMethodDef methods[] = {
+    {"_open", open_method, METH_VARARGS, NULL},
     {"acquire", (PyCFunction)(void (*)(void))acquire, METH_FASTCALL | METH_KEYWORDS,
      "acquire(block=True, timeout=None)\n--\n\nTake a permit; False when the time is over."},
     {"release", release, METH_NOARGS, "release()\n--\n\nGive a permit back, or a new one."},

@@ -1,6 +1,5 @@
 """Pipes: the behaviour that is shared."""
 
-import pickle
 
 import pytest
 
@@ -82,12 +81,6 @@ def test_context_manager(mp):
     assert a.closed and b.closed
     with pytest.raises(OSError, match="closed"):
         b.fileno()
-
-
-def test_handles_are_not_pickled(only_kin):
-    a, _b = only_kin.Pipe()
-    with pytest.raises(RuntimeError, match="inheritance"):
-        pickle.dumps(a)
 
 
 def test_wait(mp):

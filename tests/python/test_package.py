@@ -17,15 +17,24 @@ def test_nothing_is_missing():
     assert kin.current_process() is multiprocessing.current_process()
 
 
-def test_other_start_methods_are_refused():
-    for method in ("spawn", "forkserver"):
-        with pytest.raises(NotImplementedError, match="fork"):
-            kin.get_context(method)
-        with pytest.raises(NotImplementedError, match="fork"):
-            kin.set_start_method(method)
+def test_start_methods():
+    assert kin.get_all_start_methods() == ["fork", "spawn", "forkserver"]
+    for method in kin.get_all_start_methods():
+        context = kin.get_context(method)
+        assert context.get_start_method() == method and context.get_context() is context
+        assert isinstance(context, type(multiprocessing.get_context(method)))
+        with pytest.raises(ValueError):
+            context.set_start_method(method)
     with pytest.raises(ValueError):
         kin.get_context("nonsense")
     assert kin.get_start_method() == "fork"
+    with pytest.raises(RuntimeError):
+        kin.set_start_method("spawn")
+    kin.set_start_method(None, force=True)
+    assert kin.get_start_method(allow_none=True) is None
+    kin.set_start_method("spawn")
+    assert kin.get_context().get_start_method() == kin.get_start_method() == "spawn"
+    kin.set_start_method("fork", force=True)
 
 
 def square(x):
@@ -53,17 +62,19 @@ def test_what_stays_the_standard_library(mp):
 
 PROGRAM = """
 import sys
-from multiprocessing import Process, Queue, Pool
+from multiprocessing import Process, Queue, Pool, Lock
 from concurrent.futures import ProcessPoolExecutor
 import multiprocessing as mp
 
 def child(queue):
-    queue.put([type(queue).__module__, type(mp.Lock()).__module__])
+    queue.put([type(queue).__module__, type(mp.Lock()).__module__, type(Lock()).__module__])
 
 def double(x):
     return 2 * x
 
 if __name__ == "__main__":
+    if len(sys.argv) > 3:
+        mp.set_start_method(sys.argv[3])
     queue = Queue()
     process = Process(target=child, args=(queue,))
     process.start()
@@ -72,7 +83,7 @@ if __name__ == "__main__":
     with Pool(2) as pool:
         print(pool.map(double, [1, 2]))
     with ProcessPoolExecutor(2) as executor:
-        print(list(executor.map(double, [3, 4])))
+        print(list(executor.map(double, [3, 4])), type(executor._call_queue).__module__)
 """
 
 
@@ -85,5 +96,19 @@ def test_a_program_as_it_is(tmp_path, how):
         cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60,
     )
     assert done.stdout.splitlines() == [
-        "['kin.queues', 'kin.synchronize'] ['one', 'two']", "[2, 4]", "[6, 8]",
+        "['kin.queues', 'kin.synchronize', 'kin.synchronize'] ['one', 'two']", "[2, 4]", "[6, 8] kin.executor",
+    ], done.stderr
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("how", ["file", "-m"])
+def test_children_that_start_anew(tmp_path, how, method):
+    (tmp_path / "program.py").write_text(PROGRAM)
+    start = {"file": ["program.py"], "-m": ["-m", "program"]}[how]
+    done = subprocess.run(
+        [sys.executable, "-m", "kin", *start, "one", "two", method],
+        cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60,
+    )
+    assert done.stdout.splitlines() == [
+        f"['kin.queues', 'kin.synchronize', 'kin.synchronize'] ['one', 'two', '{method}']", "[2, 4]", "[6, 8] kin.executor",
     ], done.stderr

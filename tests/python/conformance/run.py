@@ -1,25 +1,26 @@
-"""CPython's own test_multiprocessing_fork, with kin in the place of multiprocessing.
+"""CPython's own test_multiprocessing_fork (_spawn, _forkserver), with kin in the place of multiprocessing.
 
-    python run.py [--standard] [--text] [CLASS]...
+    python run.py [--standard] [--text] [--spawn | --forkserver] [CLASS]...
 
 Runs the classes for processes (--standard: with the standard library, to compare), each in an interpreter of its own, and prints the counts.
 """
 
+import os
 import re
 import subprocess
 import sys
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+
 # Each class in its own interpreter: install first, then let the tests import multiprocessing.
 RUN = """
 import sys, types, unittest
-sys.modules.setdefault("__main__", types.ModuleType("__main__"))
+sys.path.insert(0, {here!r})
 if {use_kin}:
     import kin
     kin.install()
-import test._test_multiprocessing as tests
-module = sys.modules["conformance"] = types.ModuleType("conformance")
-space = vars(module)
-tests.install_tests_in_module_dict(space, "fork")
+import conformance_{method} as conformance
+space = vars(conformance)
 space.get("setUpModule", lambda: None)()
 if {name!r} == "?":
     print(*[n for n, c in space.items() if isinstance(c, type) and issubclass(c, unittest.TestCase)
@@ -31,9 +32,9 @@ space.get("tearDownModule", lambda: None)()
 """
 
 
-def run_class(name, use_kin, timeout=120):
+def run_class(name, use_kin, method, timeout=180):
     """The tests that ran, and the lines of those that failed."""
-    code = RUN.format(name=name, use_kin=use_kin)
+    code = RUN.format(name=name, use_kin=use_kin, method=method, here=HERE)
     try:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],
@@ -52,10 +53,10 @@ def run_class(name, use_kin, timeout=120):
     return int(ran.group(1)) - skips - len(failed), skips, failed, text
 
 
-def all_classes():
+def all_classes(method):
     """The names of the classes: those for processes, and those that are for no kind."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN.format(name="?", use_kin=False)],
+        [sys.executable, "-c", RUN.format(name="?", use_kin=False, method=method, here=HERE)],
         capture_output=True, text=True, check=True,
     )
     return done.stdout.split()
@@ -65,11 +66,12 @@ def main():
     """Run them and count."""
     arguments = sys.argv[1:]
     use_kin = "--standard" not in arguments
-    classes = [a for a in arguments if not a.startswith("-")] or all_classes()
+    method = ([m for m in ("spawn", "forkserver") if f"--{m}" in arguments] or ["fork"])[0]
+    classes = [a for a in arguments if not a.startswith("-")] or all_classes(method)
     passed = skipped = 0
     failed = []
     for name in classes:
-        good, skips, bad, text = run_class(name, use_kin)
+        good, skips, bad, text = run_class(name, use_kin, method)
         passed += good
         skipped += skips
         failed += [f"{name}: {line}" for line in bad]

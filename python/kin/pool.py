@@ -1,0 +1,145 @@
+"""Pool: the standard library's, on kin's queues; the task of a worker that dies fails, and says so.
+
+Each worker notes in shared memory which task it has in hand, and has it only taken, not got, until
+it is done. So the pool can answer for it when the worker is gone, or else the next worker, which
+gets the task again; nobody waits for a result that does not come.
+"""
+
+import functools
+import signal
+from multiprocessing import pool as _standard
+from multiprocessing.context import ProcessError
+from multiprocessing.pool import ThreadPool
+
+from .queues import SimpleQueue
+
+__all__ = ["Pool", "ThreadPool", "WorkerLostError"]
+
+
+class WorkerLostError(ProcessError):
+    """The worker process died while it ran the task."""
+
+
+class _TaskQueue(SimpleQueue):
+    """Tasks stay taken until they are done: that of a worker that dies comes again, and says so."""
+
+    def put(self, task):
+        """Pickle and put a task."""
+        self._put_task(task)
+
+
+class _Tasks:
+    """Where a worker gets its tasks."""
+
+    def __init__(self, queue, results, note):
+        self._queue, self._results, self._note = queue, results, note
+
+    def get(self):
+        """The next task, noted; those of the dead are answered for, not run again."""
+        while True:
+            died, task = self._queue._take_task()
+            if task is not None and died == 0:
+                self._note[1] = task[1]
+                self._note[0] = task[0] + 1
+                return task
+            if task is not None:
+                error = WorkerLostError(f"worker process {died} died while it ran the task")
+                self._results.put((task[0], task[1], (False, error)))
+            self._queue._task_is_done()
+            if task is None:
+                return None
+
+
+class _Results:
+    """Where a worker puts what came of them."""
+
+    def __init__(self, queue, tasks, note):
+        self._queue, self._tasks, self._note = queue, tasks, note
+
+    def put(self, result):
+        """The task is done with."""
+        self._queue.put(result)
+        self._note[0] = 0
+        self._tasks._task_is_done()
+
+
+class _Once:
+    """Where the pool gets results: who died between result and note is answered for needlessly."""
+
+    def __init__(self, queue):
+        self._queue, self._seen = queue, {}
+
+    def get(self):
+        """The next result, of each task once."""
+        while (result := self._queue.get()) is not None:
+            job, index, (good, value) = result
+            if not good and isinstance(value, WorkerLostError) and (job, index) in self._seen:
+                continue
+            self._seen[job, index] = None
+            if len(self._seen) > 4096:
+                del self._seen[next(iter(self._seen))]
+            break
+        return result
+
+
+def _describe(worker):
+    code = worker.exitcode
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def _new_process(plain):
+    return plain.__new__(plain)
+
+
+class _Worker:
+    """Beside the process class of a context: whoever joins it answers for what it had in hand."""
+
+    def _watch(self, note, outqueue):
+        self._watched = note, outqueue
+
+    def join(self, timeout=None):
+        """Wait until it has ended."""
+        super().join(timeout)
+        if self.exitcode is None or self._watched is None:
+            return
+        (note, outqueue), self._watched = self._watched, None
+        job, index = note[0], note[1]
+        if job != 0:
+            text = f"worker process {self.pid} {_describe(self)} while it ran the task"
+            outqueue.put((job - 1, index, (False, WorkerLostError(text))))
+
+    def __reduce__(self):
+        state = {name: value for name, value in vars(self).items() if name != "_watched"}
+        return _new_process, (type(self)._plain,), state
+
+
+@functools.cache
+def _worker_class(plain):
+    return type(plain.__name__, (_Worker, plain), {"_plain": plain})
+
+
+class Pool(_standard.Pool):
+    """A pool of worker processes."""
+
+    def _setup_queues(self):
+        self._inqueue, self._outqueue = _TaskQueue(ctx=self._ctx), self._ctx.SimpleQueue()
+        self._quick_put, self._quick_get = self._inqueue.put, _Once(self._outqueue).get
+
+    @staticmethod
+    def Process(ctx, *args, **kwds):
+        """A worker, whose queues note what it takes and what it is done with."""
+        inqueue, outqueue, *more = kwds.pop("args")
+        note = ctx.RawArray("q", 2)
+        ends = _Tasks(inqueue, outqueue, note), _Results(outqueue, inqueue, note)
+        worker = _worker_class(ctx.Process)(*args, args=(*ends, *more), **kwds)
+        worker._watch(note, outqueue)
+        return worker
+
+    @staticmethod
+    def _help_stuff_finish(inqueue, task_handler, size):
+        """Nothing: a put to kin's queue does not block, and no lock can be left held."""

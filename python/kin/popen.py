@@ -1,0 +1,117 @@
+"""Children that are interpreters started anew: the standard library's, with a place in the arena.
+
+What tells a child how to begin (spawn.get_preparation_data) also brings it into the arena, before
+its main module is imported. So what that module makes of kin is made in the family's arena.
+"""
+
+import sys
+import threading
+from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, spawn
+from multiprocessing.context import get_spawning_popen
+
+from . import _kin
+
+__all__ = ["ForkServerPopen", "SpawnPopen"]
+
+_launching = threading.local()
+
+
+class _Path:
+    """Unpickled first: kin is found where the parent found it."""
+
+    def __reduce__(self):
+        path = [p for p in sys.path if isinstance(p, str)]
+        return exec, (f"import sys\nsys.path[:] = {path!r}",)
+
+
+class _Place:
+    """A child's place in an arena."""
+
+    def __init__(self, popen, arena, name):
+        self._arena = arena
+        self._offer, memory, token, self._number = _kin.offer(arena, name)
+        self._fds = tuple(popen.DupFd(popen.duplicate_for_child(fd)) for fd in (memory, token))
+
+    def add(self, handle):
+        """The key under which the child finds it."""
+        return _kin.offer_add(self._offer, handle)
+
+    def __reduce__(self):
+        return _take_place, (self._arena, *self._fds, self._number)
+
+
+def _take_place(arena, memory, token, number):
+    if not _kin.is_known(arena):
+        _kin.accept(memory.detach(), token.detach(), number)
+
+
+class _Beginning:
+    """How a child begins, as far as kin is concerned."""
+
+    def __reduce__(self):
+        from . import context
+
+        popen = get_spawning_popen()
+        place = popen._kin_offer(_kin.arena_id())
+        return _begin, (place, context.is_installed(), popen.method)
+
+
+def _begin(place, is_installed, method):
+    from . import context, install
+
+    context.begin(method)
+    if is_installed:
+        install()
+
+
+_standard_preparation_data = spawn.get_preparation_data
+
+
+def _get_preparation_data(name):
+    data = _standard_preparation_data(name)
+    if getattr(_launching, "popen", None) is not None:
+        data = {"kin_path": _Path(), "kin": _Beginning(), **data}
+    return data
+
+
+spawn.get_preparation_data = _get_preparation_data
+
+
+class _Popen:
+    """Beside the Popen of the standard library."""
+
+    def _launch(self, process_obj):
+        self._kin_places, self._kin_name = {}, process_obj.name
+        _launching.popen = self
+        try:
+            super()._launch(process_obj)
+        finally:
+            _launching.popen = None
+            self._kin_places.clear()  # the child has its own descriptors by now
+
+    def _kin_offer(self, arena):
+        """The place of the child in that arena."""
+        if arena not in self._kin_places:
+            self._kin_places[arena] = _Place(self, arena, self._kin_name)
+        return self._kin_places[arena]
+
+
+class SpawnPopen(_Popen, popen_spawn_posix.Popen):
+    """A fresh interpreter."""
+
+    DupFd = popen_spawn_posix.Popen.DupFd
+
+
+class ForkServerPopen(_Popen, popen_forkserver.Popen):
+    """A fork of the server of the standard library."""
+
+    DupFd = popen_forkserver.Popen.DupFd
+
+    def _launch(self, process_obj):
+        from . import context
+
+        server = forkserver._forkserver
+        if context.is_installed() and server._preload_modules == ["__main__"]:
+            # In the server it would be imported with the standard library's multiprocessing.
+            server.set_forkserver_preload([])
+        super()._launch(process_obj)
