@@ -7,9 +7,11 @@
 
 /* Free units that keep their memory for the next user; more is given back to the system. */
 #define KINI_KEEP_UNITS 512u /* 32 MiB */
-/* Beside them one run that is larger than all that: a program that handles messages of 100 MB would
- * otherwise spend ten times as long on page faults as on filling them. Until somebody is idle. */
-#define KINI_KEEP_RUN_UNITS 4096u /* 256 MiB */
+/* Runs that are larger than that, but not than the first of these, are kept up to the second: a
+ * program that handles messages of 100 MB would otherwise spend ten times as long on page faults
+ * as on filling them. Until somebody is idle. */
+#define KINI_KEEP_RUN_UNITS  4096u /* 256 MiB */
+#define KINI_KEEP_RUNS_UNITS 8192u /* 512 MiB */
 
 static inline struct kini_block_shm *kini_block_header(const struct kin_arena *arena,
                                                        uint64_t payload_off)

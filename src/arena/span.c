@@ -204,10 +204,10 @@ void kini_span_claim(struct kini_self *self, uint32_t unit)
 static bool is_to_keep(struct kin_arena *arena, uint32_t units)
 {
     uint32_t cached = kini_load(&arena->super->cached_units);
-    if (cached > KINI_KEEP_UNITS) /* a large run is kept: what is cut out of it goes back to it */
-        return units <= KINI_KEEP_UNITS && cached + units <= KINI_KEEP_RUN_UNITS;
-    return cached + units <= KINI_KEEP_UNITS ||
-           (units > KINI_KEEP_UNITS && units <= KINI_KEEP_RUN_UNITS);
+    if (units <= KINI_KEEP_UNITS && cached <= KINI_KEEP_UNITS)
+        return cached + units <= KINI_KEEP_UNITS;
+    /* Large runs are kept: what is cut out of one goes back to it. */
+    return units <= KINI_KEEP_RUN_UNITS && cached + units <= KINI_KEEP_RUNS_UNITS;
 }
 
 void kini_span_free(struct kini_self *self, uint32_t unit)

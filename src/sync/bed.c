@@ -104,12 +104,13 @@ static bool renew(struct kini_self *self, uint64_t until_ms)
 
 static bool claim_place(struct kini_self *self, uint64_t now_ms)
 {
+    const uint64_t until_ms = now_ms + kini_bed_tick_ms(self->arena) + LATE_MS;
     for (int i = 0; i < 2; i++) {
         kini_a64 *place = &self->arena->super->beds[i];
         uint64_t seen = kini_load(place);
         /* seq_cst: before the look at the participants; pairs with kini_bed_tell() */
         if (slot_of(self->arena, seen, now_ms) == 0 &&
-            kini_cas_sc(place, &seen, kini_claim(self->index, now_ms + KINI_BED_TICK_MS + LATE_MS)))
+            kini_cas_sc(place, &seen, kini_claim(self->index, until_ms)))
             return true;
     }
     return false;
@@ -324,7 +325,7 @@ static bool watch_on(struct kini_self *self, int64_t now_ns, kin_deadline *ret_u
         self->watchless_ns = now_ns + REFUSED_NS;
         return false;
     }
-    uint64_t slice_ms = self->bed->ended > 0 ? UNEASY_MS : KINI_BED_TICK_MS;
+    uint64_t slice_ms = self->bed->ended > 0 ? UNEASY_MS : kini_bed_tick_ms(self->arena);
     uint64_t until_ms = (uint64_t)now_ns / 1000000 + slice_ms;
     *ret_until = (int64_t)until_ms * 1000000;
     return renew(self, until_ms + LATE_MS);

@@ -5,8 +5,12 @@
 
 #include "arena/arena.h"
 
-/* Whoever lies in a bed says at least so often that it is there. */
-#define KINI_BED_TICK_MS 500
+/* Whoever lies in a bed says at least so often that it is there. Each time it hands the kernel a
+ * descriptor of each participant: so rarer where there are many. */
+static inline uint64_t kini_bed_tick_ms(const struct kin_arena *arena)
+{
+    return 500 + 10 * (uint64_t)kini_load(&arena->super->participants_high);
+}
 
 /* How many beds watch: those who rest need not. KINI_BED_ENOUGH: two of them, or one in the calling
  * process, with which it would end. */

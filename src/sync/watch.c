@@ -23,18 +23,16 @@
 #include "sync/bed.h"
 #include "sync/wait.h"
 
-#define LOOK_MS        40
-#define LOOK_US_EACH   1000 /* of the participants, once that is more */
-#define REST_MS        100
-#define REST_MS_EACH   50 /* more for each participant, the first time … */
-#define REST_MS_NEAR   20 /* … and for the neighbours of the watcher */
-#define NEIGHBOURS     8
-#define OVERDUE_MS     100
-#define HAND_ON_MS     10
-#define LONG_NS        INT64_C(500000000)
-#define LONG_REST_MS   250 /* of those who rest while both beds are taken */
-#define BED_LOOK_MS    (KINI_BED_TICK_MS - 50)
-#define BED_OVERDUE_MS (2 * KINI_BED_TICK_MS)
+#define LOOK_MS      40
+#define LOOK_US_EACH 1000 /* of the participants, once that is more */
+#define REST_MS      100
+#define REST_MS_EACH 50 /* more for each participant, the first time … */
+#define REST_MS_NEAR 20 /* … and for the neighbours of the watcher */
+#define NEIGHBOURS   8
+#define OVERDUE_MS   100
+#define HAND_ON_MS   10
+#define LONG_NS      INT64_C(500000000)
+#define LONG_REST_MS 250 /* of those who rest while both beds are taken */
 
 static uint64_t next_look_ms(struct kini_super_shm *super, uint64_t now_ms)
 {
@@ -126,10 +124,11 @@ void kini_watch_look(struct kini_self *self)
     struct kini_super_shm *super = self->arena->super;
     uint64_t now_ms = (uint64_t)kin_now_ns() / 1000000, looked = kini_load(&super->looked_ms);
     uint64_t watcher = kini_load(&super->watcher), wait_ms = OVERDUE_MS;
+    uint64_t tick_ms = kini_bed_tick_ms(self->arena);
     if (kini_bed_reap(self) || watcher >> 48 == self->index)
         wait_ms = 0;
     else if (kini_bed_cover(self, now_ms) > 0)
-        wait_ms = self->bed != NULL ? BED_LOOK_MS : BED_OVERDUE_MS;
+        wait_ms = self->bed != NULL ? tick_ms - tick_ms / 10 : 2 * tick_ms;
     else if (kini_claim_is_vacant(watcher, now_ms))
         wait_ms = LOOK_MS;
     if (wait_ms > 0 && now_ms - looked < wait_ms + kini_load(&super->participants_high))
@@ -144,7 +143,8 @@ void kini_watch_if_overdue(struct kini_self *self, int64_t now_ns)
     uint64_t now_ms = (uint64_t)now_ns / 1000000;
     uint64_t looked_ms = kini_load(&super->looked_ms), all = kini_load(&super->participants_high);
     if (now_ms - looked_ms >= OVERDUE_MS + all &&
-        (now_ms - looked_ms >= BED_OVERDUE_MS + all || kini_bed_cover(self, now_ms) == 0))
+        (now_ms - looked_ms >= 2 * kini_bed_tick_ms(self->arena) + all ||
+         kini_bed_cover(self, now_ms) == 0))
         kini_watch_look(self);
 }
 
