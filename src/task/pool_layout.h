@@ -61,9 +61,9 @@ struct kini_task_shm {
     uint64_t out_bytes;
     uint64_t arg_off; /* block: statuses, items, results; or a stream's item. 0: inline */
     uint32_t is_stream;
-    uint32_t returned;   /* W: worker: the item has given a result */
-    kini_a64 next;       /* W: worker: item being run, counted from first; count: all done */
-    kini_a32 tries;      /* how often the item `next` was begun before */
+    uint32_t returned; /* W: worker: the item has given a result */
+    kini_a64 next;     /* W: worker: item being run, counted from first; count: all done */
+    uint32_t reserved1;
     int32_t status;      /* stream: how the item ended. W: worker, or owner after a death */
     uint64_t result_off; /* stream: block of the result; 0: inline. W: worker */
     uint64_t result_bytes;
@@ -74,7 +74,9 @@ struct kini_task_shm {
     int32_t pid; /* who runs it */
     int32_t failed_pid;
     uint32_t reserved0;
-    uint64_t reserved[3];
+    kini_a64 tries; /* item 32 | how often it was begun before 32; of another than `next`: never.
+                       One word, so that no death can separate the two. W: owner */
+    uint64_t reserved[2];
     char message[KINI_TASK_MESSAGE];        /* of the first failure */
     unsigned char item[KINI_TASK_INLINE];   /* stream: a small item. W: owner */
     unsigned char result[KINI_TASK_INLINE]; /* stream: a small result. W: worker */
@@ -89,5 +91,14 @@ struct kini_pool_shm {
     uint64_t reserved[14];
     struct kini_task_shm tasks[KINI_TASKS_MAX];
 };
+
+#define KINI_TASK_TRIES(item, count) ((uint64_t)(uint32_t)(item) << 32 | (uint32_t)(count))
+
+/* Of the item that is being run. */
+static inline uint32_t kini_task_tries(struct kini_task_shm *task)
+{
+    uint64_t word = kini_load(&task->tries);
+    return word >> 32 == (uint32_t)kini_load(&task->next) ? (uint32_t)word : 0;
+}
 
 #endif

@@ -109,7 +109,7 @@ static void hand_out(struct kin_stream *stream, uint32_t at, struct kin_result *
         .signal = task->failed_signal,
         .exitcode = task->failed_exitcode,
         .worker_pid = task->pid,
-        .tries_count = kini_load(&task->tries) + 1,
+        .tries_count = (uint32_t)kini_load(&task->tries) + 1,
         .data = !ok                ? NULL
                 : task->result_off ? kini_at(pool->arena, task->result_off)
                                    : task->result,

@@ -62,7 +62,7 @@ uint64_t kin_task_index(const struct kin_task *task)
 
 uint32_t kin_task_tries_count(const struct kin_task *task)
 {
-    return kini_load(&task->shm->tries);
+    return kini_task_tries(task->shm);
 }
 
 void *kin_task_shared(const struct kin_task *task)
@@ -177,8 +177,6 @@ static void run_chunk(struct kin_task *task)
         if (status < 0)
             note_failure(task, task->index, status);
         chunk.statuses[i] = status;
-        kini_compiler_barrier();
-        kini_store(&shm->tries, 0);
         kini_compiler_barrier();
         kini_store(&shm->next, i + 1); /* the item is done */
         kini_compiler_barrier();

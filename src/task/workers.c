@@ -81,7 +81,7 @@ static void after_death(struct kin_pool *pool, struct kini_self *self, uint32_t 
     struct kini_task_shm *task = &pool->shm->tasks[index];
     struct kini_job *job = pool->owners[index];
     drop_result(pool, self, task);
-    uint32_t tries = kini_load(&task->tries);
+    uint32_t tries = kini_task_tries(task);
     uint64_t next = kini_load(&task->next);
     if (job != NULL && next < task->count && tries < job->opts.retries_count &&
         pool->state != KINI_POOL_TERMINATED) {
@@ -89,7 +89,7 @@ static void after_death(struct kin_pool *pool, struct kini_self *self, uint32_t 
             task->failed = UINT64_MAX;
             task->message[0] = '\0';
         }
-        kini_store(&task->tries, tries + 1);
+        kini_store(&task->tries, KINI_TASK_TRIES(next, tries + 1));
         job->progress.retried_count++;
         kini_entry_submit(job, index);
         return;
@@ -100,8 +100,6 @@ static void after_death(struct kin_pool *pool, struct kini_self *self, uint32_t 
         task->status = status;
         if (!task->is_stream)
             kini_chunk_of(pool->arena, task).statuses[next] = status;
-        if (!task->is_stream)
-            kini_store(&task->tries, 0); /* of the next item */
         kini_store(&task->next, next + 1);
     }
     if (job != NULL && !task->is_stream && next + 1 < task->count) {

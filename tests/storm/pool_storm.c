@@ -13,20 +13,23 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#define ITEMS 300
+#define ITEMS  300
+#define ROUNDS 64
 
 static struct kin_arena *arena;
 static struct shared {
     kini_a64 items, failed, retried, kills, owners, calls;
-    kini_a32 begun[ITEMS];
+    kini_a32 begun[ROUNDS][ITEMS]; /* a task of a stream that was closed may yet begin */
 } * shared;
 static struct kin_pool *pool;
+static uint64_t call; /* of the owner: its number */
 
 static int work(struct kin_task *task)
 {
     uint64_t n, result[40];
     memcpy(&n, kin_task_arg(task), sizeof n);
-    kini_add_sc(&shared->begun[kin_task_index(task) % ITEMS], 1);
+    uint64_t mine = (uint64_t)(uintptr_t)kin_task_shared(task);
+    kini_add_sc(&shared->begun[mine % ROUNDS][kin_task_index(task) % ITEMS], 1);
     for (volatile int i = 0; i < (int)(n % 7) * 20000; i++)
         ;
     for (int i = 0; i < 40; i++)
@@ -44,7 +47,7 @@ static bool right(const uint64_t *result, uint64_t n)
 
 static void check_item(uint64_t index, int status, const uint64_t *result, uint32_t retries)
 {
-    uint32_t begun = kini_load(&shared->begun[index]);
+    uint32_t begun = kini_load(&shared->begun[call % ROUNDS][index]);
     KT_CHECK(status == 0 || status == -EOWNERDEAD);
     KT_CHECK(begun <= retries + 1);
     KT_CHECK(status != 0 || (begun >= 1 && right(result, index * 3)));
@@ -80,10 +83,11 @@ static void map_once(struct kt_random *random)
     const struct kin_map_opts opts = {.size = sizeof opts,
                                       .retries_count = (uint32_t)kt_random_below(random, 3),
                                       .chunk_items = kt_random_below(random, 30),
+                                      .arg = (void *)(uintptr_t)++call,
                                       .statuses = statuses};
     for (uint64_t i = 0; i < ITEMS; i++) {
         items[i] = i * 3;
-        kini_store(&shared->begun[i], 0);
+        kini_store(&shared->begun[call % ROUNDS][i], 0);
     }
     int r = kin_pool_map_opts(pool, work, KIN_ITEMS(items), KIN_ITEMS(out), &opts, KIN_NEVER);
     KT_CHECK(r == 0 || r == -EOWNERDEAD);
@@ -111,9 +115,10 @@ static void stream_once(struct kt_random *random)
     const struct kin_map_opts opts = {.size = sizeof opts,
                                       .retries_count = (uint32_t)kt_random_below(random, 3),
                                       .ahead_count = (uint32_t)kt_random_below(random, 60),
+                                      .arg = (void *)(uintptr_t)++call,
                                       .ordered = (uint32_t)kt_random_below(random, 2)};
     for (uint64_t i = 0; i < ITEMS; i++)
-        kini_store(&shared->begun[i], 0);
+        kini_store(&shared->begun[call % ROUNDS][i], 0);
     struct kin_stream *stream = NULL;
     KT_CHECK(kin_pool_stream(pool, work, read_source, &next, &opts, &stream) == 0);
     uint64_t most = kt_random_below(random, 3) ? UINT64_MAX : kt_random_below(random, ITEMS);
