@@ -82,7 +82,7 @@ START_TEST(as_many_as_there_is_room_for)
     char buffer[256];
     open_queue(_i, 3);
     for (int i = 0; i < 5; i++)
-        items[i] = (struct kin_item){"0123456789" + i, 1};
+        items[i] = (struct kin_item){&"0123456789"[i], 1};
     KT_IS(kin_queue_put_many(queue, items, 5, KIN_NOW), 3);
     KT_IS(kin_queue_put_many(queue, items, 5, KIN_NOW), -ETIMEDOUT);
     KT_IS(kin_queue_get_many(queue, items, 2, buffer, sizeof buffer, KIN_NOW), 2);
