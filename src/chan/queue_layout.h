@@ -45,7 +45,8 @@
  *         with p): a tombstone; the block is swept.
  *      4  published, nobody woken: a getter is woken for each.
  *      5  part of a run published, not its first: all of it becomes tombstones, the first last of
- *         all, so until then a repair can begin again; a run is put whole or not at all.
+ *         all, so until then a repair can begin again; a run is put whole or not at all. Who was
+ *         declared dead while it ran looks at each seq before it publishes, as in 30.
  *   get
  *      6  intent, no claim: nothing.
  *      7  claimed, not released: head > p, seq == p+1, no living intent (GET, segment, range with
@@ -106,10 +107,11 @@
  *         nothing was published, 7 if not released. Published or released, `at` not stored: the
  *         intent makes up for it.
  *     27  it saw REVOKED, dies before it asked: handed == its position: 2, 6; one more: 3, 7.
- *     28  who revokes dies at any step: the next to come does them again; `handed` stays as
- * decided. 29  the owner is stopped: its position is as one of a stopped winner of a CAS; others go
- * on behind it. 30  declared dead while it ran: it looks at seq before it publishes or releases,
- * and fails.
+ *     28  who revokes dies at any step: the next to come does them again; `handed` stays as it was
+ *         decided.
+ *     29  the owner is stopped: its position is as one of a stopped winner of a CAS; others go on
+ *         behind it.
+ *     30  declared dead while it ran: it looks at seq before it publishes or releases, and fails.
  */
 #ifndef KINI_QUEUE_LAYOUT_H
 #define KINI_QUEUE_LAYOUT_H
