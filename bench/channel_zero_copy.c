@@ -13,6 +13,7 @@
 
 #define LINE    64u
 #define BUFFERS 2u /* at a time, on their way or being read */
+#define WARM_UP 8u /* messages: fresh memory costs a page fault for each 4 KB, once */
 
 static void fill(void *memory, uint64_t bytes, uint64_t number)
 {
@@ -121,18 +122,22 @@ struct by_hand { /* two buffers in turn */
     sem_t empty, full;
 };
 
+struct scene;
+/* So many messages, from the first of these numbers on. */
+typedef void some_fn(const struct scene *scene, int index, uint64_t first, uint64_t count);
+
 struct scene {
     uint64_t bytes, count;
+    some_fn *some;
     struct kin_queue *queue;
     struct by_hand *by_hand;
-    char *buffers; /* BUFFERS of them: shared, or the private one */
+    char *buffers; /* BUFFERS of them, shared */
+    char *own;     /* private */
 };
 
-static void kin_part(struct stage *stage, int index, void *arg)
+static void kin_some(const struct scene *scene, int index, uint64_t first, uint64_t count)
 {
-    const struct scene *scene = arg;
-    stage_go(stage, index);
-    for (uint64_t i = 0; i < scene->count; i++) {
+    for (uint64_t i = first; i < first + count; i++) {
         void *data;
         if (index == 0) {
             bench_must(kin_queue_reserve(scene->queue, scene->bytes, &data), "reserve");
@@ -144,34 +149,24 @@ static void kin_part(struct stage *stage, int index, void *arg)
             bench_must(kin_queue_release(scene->queue, data), "release");
         }
     }
-    stage_done(stage, index);
 }
 
-static void copy_part(struct stage *stage, int index, void *arg)
+static void copy_some(const struct scene *scene, int index, uint64_t first, uint64_t count)
 {
-    const struct scene *scene = arg;
-    char *own = aligned_alloc(4096, scene->bytes);
-    if (own == NULL)
-        bench_die("no memory");
-    memset(own, 1, scene->bytes);
-    stage_go(stage, index);
-    for (uint64_t i = 0; i < scene->count; i++) {
+    for (uint64_t i = first; i < first + count; i++) {
         if (index == 0) {
-            fill(own, scene->bytes, i);
-            bench_must(kin_queue_put(scene->queue, own, scene->bytes, KIN_NEVER), "put");
+            fill(scene->own, scene->bytes, i);
+            bench_must(kin_queue_put(scene->queue, scene->own, scene->bytes, KIN_NEVER), "put");
         } else {
-            bench_must(kin_queue_get(scene->queue, own, scene->bytes, KIN_NEVER), "get");
-            touch(own, scene->bytes, i);
+            bench_must(kin_queue_get(scene->queue, scene->own, scene->bytes, KIN_NEVER), "get");
+            touch(scene->own, scene->bytes, i);
         }
     }
-    stage_done(stage, index);
 }
 
-static void hand_part(struct stage *stage, int index, void *arg)
+static void hand_some(const struct scene *scene, int index, uint64_t first, uint64_t count)
 {
-    const struct scene *scene = arg;
-    stage_go(stage, index);
-    for (uint64_t i = 0; i < scene->count; i++) {
+    for (uint64_t i = first; i < first + count; i++) {
         char *buffer = scene->buffers + i % BUFFERS * scene->bytes;
         bench_must_sys(sem_wait(index == 0 ? &scene->by_hand->empty : &scene->by_hand->full),
                        "sem_wait");
@@ -181,25 +176,30 @@ static void hand_part(struct stage *stage, int index, void *arg)
             touch(buffer, scene->bytes, i);
         sem_post(index == 0 ? &scene->by_hand->full : &scene->by_hand->empty);
     }
-    stage_done(stage, index);
 }
 
-static void alone_part(struct stage *stage, int index, void *arg)
+static void alone_some(const struct scene *scene, int index, uint64_t first, uint64_t count)
 {
-    const struct scene *scene = arg;
-    char *own = aligned_alloc(4096, scene->bytes);
-    if (own == NULL)
+    (void)index;
+    for (uint64_t i = first; i < first + count; i++)
+        fill(scene->own, scene->bytes, i);
+}
+
+static void part(struct stage *stage, int index, void *arg)
+{
+    struct scene *scene = arg;
+    scene->own = aligned_alloc(4096, scene->bytes);
+    if (scene->own == NULL)
         bench_die("no memory");
-    memset(own, 1, scene->bytes);
+    scene->some(scene, index, 0, WARM_UP);
     stage_go(stage, index);
-    for (uint64_t i = 0; i < scene->count; i++)
-        fill(own, scene->bytes, i);
+    scene->some(scene, index, WARM_UP, scene->count);
     stage_done(stage, index);
 }
 
-static double play(struct scene *scene, int processes, stage_fn fn)
+static double play(struct scene *scene, int processes)
 {
-    struct stage *stage = stage_run(processes, fn, scene);
+    struct stage *stage = stage_run(processes, part, scene);
     double seconds = stage_seconds(stage);
     stage_free(stage);
     return seconds;
@@ -207,19 +207,18 @@ static double play(struct scene *scene, int processes, stage_fn fn)
 
 static void run_alone(const struct bench_contestant *self, uint64_t count, struct bench_sample *ret)
 {
-    struct scene scene = {.bytes = self->number, .count = count};
-    ret->seconds = play(&scene, 1, alone_part);
+    struct scene scene = {.bytes = self->number, .count = count, .some = alone_some};
+    ret->seconds = play(&scene, 1);
 }
 
 static void run_hand(const struct bench_contestant *self, uint64_t count, struct bench_sample *ret)
 {
-    struct scene scene = {.bytes = self->number, .count = count};
+    struct scene scene = {.bytes = self->number, .count = count, .some = hand_some};
     scene.by_hand = stage_memory(sizeof *scene.by_hand);
     scene.buffers = stage_memory(BUFFERS * scene.bytes);
-    memset(scene.buffers, 1, BUFFERS * scene.bytes);
     sem_init(&scene.by_hand->empty, 1, BUFFERS);
     sem_init(&scene.by_hand->full, 1, 0);
-    ret->seconds = play(&scene, 2, hand_part);
+    ret->seconds = play(&scene, 2);
     stage_memory_free(scene.buffers, BUFFERS * scene.bytes);
     stage_memory_free(scene.by_hand, sizeof *scene.by_hand);
 }
@@ -227,18 +226,19 @@ static void run_hand(const struct bench_contestant *self, uint64_t count, struct
 static void run_kin(const struct bench_contestant *self, uint64_t count, struct bench_sample *ret)
 {
     const struct kin_queue_opts opts = {.max_items = BUFFERS};
-    struct scene scene = {.bytes = self->number, .count = count};
+    struct scene scene = {
+        .bytes = self->number, .count = count, .some = *(some_fn *const *)self->arg};
     struct kin_arena *arena;
     bench_must(kin_arena_create(NULL, &arena), "kin_arena_create");
     bench_must(kin_queue_create(arena, &opts, &scene.queue), "kin_queue_create");
-    ret->seconds = play(&scene, 2, *(const stage_fn *)self->arg);
+    ret->seconds = play(&scene, 2);
     kin_queue_destroy(scene.queue);
     kin_arena_detach(arena);
 }
 
 static void streams(const char *title, uint64_t bytes)
 {
-    static const stage_fn zero_copy = kin_part, copy = copy_part;
+    static some_fn *const zero_copy = kin_some, *const copy = copy_some;
     struct bench_contestant list[] = {
         {"fill private memory, nothing else", .run = run_alone},
         {"by hand: 2 shared buffers, semaphores", .run = run_hand, .reference = 1},
@@ -249,7 +249,8 @@ static void streams(const char *title, uint64_t bytes)
         .title = title,
         .about =
             "One process fills message after message, the other looks at each cache line of\n"
-            "it. At most two are on their way. ratio: what kin costs beside what memory costs.",
+            "it. At most two are on their way; all memory has been used before. ratio: what kin\n"
+            "costs beside what memory costs.",
         .view = BENCH_GB,
         .bytes = bytes,
         .costs = 1,

@@ -103,6 +103,7 @@ int main(int argc, char **argv)
     bench_begin(argc, argv, "1 MB messages between two processes; memory after a burst");
     throughput();
     memory_burst(MESSAGE, bench_options.quick ? 128 : 1024);
+    memory_burst(100ull << 20, 10);
     memory_burst(64, bench_options.quick ? 500000 : 4000000);
     return 0;
 }

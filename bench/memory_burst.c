@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * One process, an unbounded queue: the numbers are the arena's own and, beside them, what the
  * kernel says of the process (RssShmem: pages of shared memory that are there). */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,9 @@ void memory_burst(uint64_t bytes, uint64_t count)
     middle = bench_now_ns();
     get_all(queue, buffer, bytes, count);
     print_memory(arena, "after: all taken", bench_now_ns() - middle);
+    if (kin_queue_get(queue, buffer, bytes, kin_after_ms(1000)) != -ETIMEDOUT)
+        bench_die("the queue is not empty");
+    print_memory(arena, "after: a second of waiting", 0);
     kin_queue_destroy(queue);
     print_memory(arena, "after: queue destroyed", 0);
     kin_arena_detach(arena);

@@ -13,6 +13,7 @@ static void contest(const char *title, const char *about, double aim,
         {"kin queue", .arg = &peer_kin},
         {"Unix stream socket", .arg = &peer_stream},
         {"pipe", .arg = &peer_pipe},
+        {"two bare futex wakes: the bound", .arg = &peer_futex},
     };
     struct bench_contest contest = {title, about, .view = BENCH_US, .costs = 1, .list = list};
     contest.list_count = BENCH_COUNT(list);
