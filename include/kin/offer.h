@@ -39,6 +39,11 @@ KIN_API void kin_offer_fds(const struct kin_offer *offer, int ret_fds[KIN_OFFER_
 /* What the process is to know beside them. */
 KIN_API uint64_t kin_offer_place(const struct kin_offer *offer);
 
+/* Make it a daemon, which is killed when this process ends, however it ends. Returns a descriptor
+ * that the process is to have, too, and to give to kin_arena_end_with; it belongs to the arena.
+ * Errors: -EMFILE, -ESTALE (as above). Safety: any thread. */
+KIN_API KIN_NODISCARD int kin_offer_daemon(struct kin_offer *offer);
+
 /* Call it when the process has its copies of the descriptors, or will not be started. NULL is
  * ignored. Safety: when no other thread uses the offer. */
 KIN_API void kin_offer_destroy(struct kin_offer *offer);
@@ -49,6 +54,12 @@ KIN_API void kin_offer_destroy(struct kin_offer *offer);
  * Safety: any thread. */
 KIN_API KIN_NODISCARD int kin_arena_accept(const int fds[KIN_OFFER_FDS], uint64_t place,
                                            struct kin_arena **ret_arena);
+
+/* In the process, when it has accepted: from here on the kernel kills it as soon as the process
+ * that made the offer has ended, at once if it has already. The descriptor is that of
+ * kin_offer_daemon and belongs to the arena from here on, also after an error. A process can do it
+ * once. Errors: -EBADF, -EALREADY, -EMFILE. Safety: any thread. */
+KIN_API KIN_NODISCARD int kin_arena_end_with(struct kin_arena *arena, int fd);
 
 /* Which arena this is: the same number in all of its processes, and that of no other arena of the
  * machine as long as it is there. */

@@ -42,6 +42,12 @@ class _Child:
 class ForkProcess(_Child, multiprocessing.context.ForkProcess):
     """A process that is forked."""
 
+    @staticmethod
+    def _Popen(process_obj):
+        from .popen import ForkPopen
+
+        return ForkPopen(process_obj)
+
 
 class SpawnProcess(_Child, multiprocessing.context.SpawnProcess):
     """A process that is an interpreter started anew."""

@@ -7,6 +7,7 @@ gets the task again; nobody waits for a result that does not come.
 
 import functools
 import signal
+import weakref
 from multiprocessing import pool as _standard
 from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool
@@ -43,7 +44,8 @@ class _Tasks:
                 self._note[0] = task[0] + 1
                 return task
             if task is not None:
-                error = WorkerLostError(f"worker process {died} died while it ran the task")
+                text = f"worker process {died} died while it ran the task"
+                error = WorkerLostError(text, died)
                 self._results.put((task[0], task[1], (False, error)))
             self._queue._task_is_done()
             if task is None:
@@ -66,8 +68,8 @@ class _Results:
 class _Once:
     """Where the pool gets results: who died between result and note is answered for needlessly."""
 
-    def __init__(self, queue):
-        self._queue, self._seen = queue, {}
+    def __init__(self, queue, pool):
+        self._queue, self._seen, self._pool = queue, {}, weakref.ref(pool)
 
     def get(self):
         """The next result, of each task once."""
@@ -78,8 +80,27 @@ class _Once:
             self._seen[job, index] = None
             if len(self._seen) > 4096:
                 del self._seen[next(iter(self._seen))]
+            if not good and isinstance(value, WorkerLostError):
+                result = job, index, (good, self._with_reason(value))
             break
         return result
+
+    def _with_reason(self, error):
+        """A colleague knows that a worker died; how it ended is known here."""
+        text, *pid = error.args
+        pool = self._pool()
+        for worker in list(pool._pool) if pool is not None and pid else ():
+            if worker.pid == pid[0] and worker.exitcode is not None:
+                return _lost(worker)
+        return WorkerLostError(self._queue.ended.get(pid[0], text) if pid else text)
+
+
+class _ResultQueue(SimpleQueue):
+    """Results, and beside them, in the pool's process, what is said of the last who ended."""
+
+    def __init__(self, *, ctx):
+        super().__init__(ctx=ctx)
+        self.ended = {}
 
 
 def _describe(worker):
@@ -90,6 +111,12 @@ def _describe(worker):
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
+
+
+def _lost(worker):
+    return WorkerLostError(
+        f"worker process {worker.pid} {_describe(worker)} while it ran the task"
+    )
 
 
 def _new_process(plain):
@@ -108,10 +135,12 @@ class _Worker:
         if self.exitcode is None or self._watched is None:
             return
         (note, outqueue), self._watched = self._watched, None
+        outqueue.ended[self.pid] = str(_lost(self))
+        if len(outqueue.ended) > 64:
+            del outqueue.ended[next(iter(outqueue.ended))]
         job, index = note[0], note[1]
         if job != 0:
-            text = f"worker process {self.pid} {_describe(self)} while it ran the task"
-            outqueue.put((job - 1, index, (False, WorkerLostError(text))))
+            outqueue.put((job - 1, index, (False, _lost(self))))
 
     def __reduce__(self):
         state = {name: value for name, value in vars(self).items() if name != "_watched"}
@@ -127,8 +156,8 @@ class Pool(_standard.Pool):
     """A pool of worker processes."""
 
     def _setup_queues(self):
-        self._inqueue, self._outqueue = _TaskQueue(ctx=self._ctx), self._ctx.SimpleQueue()
-        self._quick_put, self._quick_get = self._inqueue.put, _Once(self._outqueue).get
+        self._inqueue, self._outqueue = _TaskQueue(ctx=self._ctx), _ResultQueue(ctx=self._ctx)
+        self._quick_put, self._quick_get = self._inqueue.put, _Once(self._outqueue, self).get
 
     @staticmethod
     def Process(ctx, *args, **kwds):

@@ -1,19 +1,56 @@
-"""Children that are interpreters started anew: the standard library's, with a place in the arena.
+"""Children, beside the standard library's: each has a place in the arena.
 
-What tells a child how to begin (spawn.get_preparation_data) also brings it into the arena, before
+A child that is forked is one of kin's processes. For those that are interpreters started anew, what tells a child how to begin (spawn.get_preparation_data) also brings it into the arena, before
 its main module is imported. So what that module makes of kin is made in the family's arena.
 """
 
+import os
 import sys
 import threading
-from multiprocessing import forkserver, popen_forkserver, popen_spawn_posix, spawn
+from functools import partial
+from multiprocessing import forkserver, popen_fork, popen_forkserver, popen_spawn_posix, spawn, util
 from multiprocessing.context import get_spawning_popen
 
 from . import _kin
 
-__all__ = ["ForkServerPopen", "SpawnPopen"]
+__all__ = ["ForkPopen", "ForkServerPopen", "SpawnPopen"]
 
 _launching = threading.local()
+
+
+class ForkPopen(popen_fork.Popen):
+    """A fork. Its sentinel is a pidfd, and so is its parent's, for which it needs no pipe."""
+
+    def _launch(self, process_obj):
+        name = process_obj.name.encode()[:31].decode(errors="ignore")
+        parent = os.pidfd_open(os.getpid())
+        try:
+            self._child = _kin.Child(
+                partial(process_obj._bootstrap, parent_sentinel=parent), name, process_obj.daemon
+            )
+        finally:
+            os.close(parent)
+        self.pid = self._child.pid
+        self.sentinel = self._child.fileno()
+        self.finalizer = util.Finalize(self, self.__dict__.pop, ("_child", None))
+
+    def poll(self, flag=os.WNOHANG):
+        """The exit code, or None; without WNOHANG it waits."""
+        if self.returncode is None:
+            if flag != os.WNOHANG:
+                self._child.join()
+            self.returncode = self._child.exitcode()
+        return self.returncode
+
+    def wait(self, timeout=None):
+        """The exit code, or None when the timeout passes."""
+        if self.returncode is None and not self._child.join(timeout):
+            return None
+        return self.poll()
+
+    def _send_signal(self, sig):
+        if self.returncode is None:
+            self._child.send_signal(sig)
 
 
 class _Path:
@@ -27,22 +64,23 @@ class _Path:
 class _Place:
     """A child's place in an arena."""
 
-    def __init__(self, popen, arena, name):
+    def __init__(self, popen, arena, name, daemon):
         self._arena = arena
-        self._offer, memory, token, self._number = _kin.offer(arena, name)
-        self._fds = tuple(popen.DupFd(popen.duplicate_for_child(fd)) for fd in (memory, token))
+        self._offer, memory, token, self._number, lifeline = _kin.offer(arena, name, daemon)
+        fds = (memory, token, lifeline) if daemon else (memory, token)
+        self._fds = tuple(popen.DupFd(popen.duplicate_for_child(fd)) for fd in fds)
 
     def add(self, handle):
         """The key under which the child finds it."""
         return _kin.offer_add(self._offer, handle)
 
     def __reduce__(self):
-        return _take_place, (self._arena, *self._fds, self._number)
+        return _take_place, (self._arena, self._number, *self._fds)
 
 
-def _take_place(arena, memory, token, number):
+def _take_place(arena, number, memory, token, *lifeline):
     if not _kin.is_known(arena):
-        _kin.accept(memory.detach(), token.detach(), number)
+        _kin.accept(memory.detach(), token.detach(), number, *(fd.detach() for fd in lifeline))
 
 
 class _Beginning:
@@ -81,18 +119,20 @@ class _Popen:
     """Beside the Popen of the standard library."""
 
     def _launch(self, process_obj):
-        self._kin_places, self._kin_name = {}, process_obj.name
+        self._kin_places, self._kin_process = {}, process_obj
         _launching.popen = self
         try:
             super()._launch(process_obj)
         finally:
             _launching.popen = None
+            self._kin_process = None
             self._kin_places.clear()  # the child has its own descriptors by now
 
     def _kin_offer(self, arena):
         """The place of the child in that arena."""
         if arena not in self._kin_places:
-            self._kin_places[arena] = _Place(self, arena, self._kin_name)
+            process = self._kin_process
+            self._kin_places[arena] = _Place(self, arena, process.name, process.daemon)
         return self._kin_places[arena]
 
 

@@ -55,12 +55,14 @@ PyObject *kinpy_is_known(PyObject *module, PyObject *id)
 PyObject *kinpy_accept(PyObject *module, PyObject *args)
 {
     struct kinpy_state *state = PyModule_GetState(module);
-    int fds[KIN_OFFER_FDS];
+    int fds[KIN_OFFER_FDS], lifeline = -1;
     unsigned long long place;
     struct kin_arena *arena;
-    if (!PyArg_ParseTuple(args, "iiK", &fds[0], &fds[1], &place))
+    if (!PyArg_ParseTuple(args, "iiK|i", &fds[0], &fds[1], &place, &lifeline))
         return NULL;
     int r = kin_arena_accept(fds, place, &arena);
+    if (r == 0 && lifeline >= 0)
+        r = kin_arena_end_with(arena, lifeline);
     if (r == 0 && (r = use_arena(state, arena)) < 0)
         kin_arena_detach(arena);
     return r < 0 ? kinpy_raise(r) : Py_NewRef(Py_None);
@@ -150,12 +152,13 @@ static void free_offer(PyObject *capsule)
     kin_offer_destroy(PyCapsule_GetPointer(capsule, "kin.offer"));
 }
 
-/* (capsule, descriptor, descriptor, place) of a new offer in that arena. */
+/* (capsule, descriptor, descriptor, place, life line or -1) of a new offer in that arena. */
 PyObject *kinpy_offer(PyObject *module, PyObject *args)
 {
     unsigned long long id;
     const char *name;
-    if (!PyArg_ParseTuple(args, "Ks", &id, &name))
+    int daemon, lifeline = -1;
+    if (!PyArg_ParseTuple(args, "Ksp", &id, &name, &daemon))
         return NULL;
     struct kin_arena *arena = find_arena(PyModule_GetState(module), id);
     if (arena == NULL)
@@ -171,9 +174,13 @@ PyObject *kinpy_offer(PyObject *module, PyObject *args)
         kin_offer_destroy(offer);
         return NULL;
     }
+    if (daemon && (lifeline = kin_offer_daemon(offer)) < 0) {
+        Py_DECREF(capsule);
+        return kinpy_raise(lifeline);
+    }
     int fds[KIN_OFFER_FDS];
     kin_offer_fds(offer, fds);
-    return Py_BuildValue("NiiK", capsule, fds[0], fds[1], kin_offer_place(offer));
+    return Py_BuildValue("NiiKi", capsule, fds[0], fds[1], kin_offer_place(offer), lifeline);
 }
 
 PyObject *kinpy_offer_add(PyObject *module, PyObject *args)

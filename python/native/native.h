@@ -111,7 +111,8 @@ size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD]);
 
 /* The types, added to the module by exec. */
 extern PyType_Spec kinpy_lock_spec, kinpy_rlock_spec, kinpy_semaphore_spec, kinpy_event_spec,
-    kinpy_condition_spec, kinpy_barrier_spec, kinpy_queue_spec, kinpy_pipe_spec, kinpy_memory_spec;
+    kinpy_condition_spec, kinpy_barrier_spec, kinpy_queue_spec, kinpy_pipe_spec, kinpy_memory_spec,
+    kinpy_child_spec;
 PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args);
 /* An RLock, of that type, over an rlock that is part of whole. */
 PyObject *kinpy_rlock_part(PyObject *type, PyObject *whole, struct kin_rlock *rlock);

@@ -71,12 +71,30 @@ static int bind_watch(struct kin_arena *arena, int watch)
 {
     if (watch < 0)
         return 0;
-    arena->lifeline_bound = kini_os_lifeline_bind(watch);
+    int bound = kini_os_lifeline_bind(watch);
     kini_os_close(watch);
-    return arena->lifeline_bound < 0
-               ? kini_fail(arena->lifeline_bound, "no life line to the parent: %s",
-                           kin_strerror(arena->lifeline_bound))
-               : 0;
+    if (bound < 0)
+        return kini_fail(bound, "no life line to the parent: %s", kin_strerror(bound));
+    arena->lifeline_bound = bound;
+    return 0;
+}
+
+int kin_arena_end_with(struct kin_arena *arena, int fd)
+{
+    if (kini_enter(arena) == NULL) {
+        kini_os_close(fd);
+        return kini_enter_error();
+    }
+    pthread_mutex_lock(&arena->mutex);
+    int r = fd < 0                       ? kini_fail(-EBADF, "no descriptor of a life line")
+            : arena->lifeline_bound >= 0 ? kini_fail(-EALREADY, "it ends with its parent already")
+                                         : 0;
+    if (r == 0)
+        r = bind_watch(arena, fd);
+    else
+        kini_os_close(fd);
+    pthread_mutex_unlock(&arena->mutex);
+    return r;
 }
 
 static int take_over(struct kin_arena *arena, const struct legacy *from, const char *objects)

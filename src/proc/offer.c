@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "proc/process.h"
 #include "sync/handle.h"
 
 struct kin_offer {
@@ -62,6 +63,11 @@ static int check_object(const struct kini_handle *handle)
     return 0;
 }
 
+static int of_another(void)
+{
+    return kini_fail(-ESTALE, "the offer is of the process that forked this one");
+}
+
 int kin_offer_add(struct kin_offer *offer, const void *object, uint32_t *ret_key)
 {
     const struct kini_handle *handle = object;
@@ -74,7 +80,7 @@ int kin_offer_add(struct kin_offer *offer, const void *object, uint32_t *ret_key
     if (self == NULL)
         return kini_enter_error();
     if (self->cookie != offer->cookie)
-        return kini_fail(-ESTALE, "the offer is of the process that forked this one");
+        return of_another();
     pthread_mutex_lock(&arena->mutex);
     int r = check_object(handle);
     if (r == 0)
@@ -83,6 +89,21 @@ int kin_offer_add(struct kin_offer *offer, const void *object, uint32_t *ret_key
     if (r == 0)
         *ret_key = handle->tag;
     return r;
+}
+
+int kin_offer_daemon(struct kin_offer *offer)
+{
+    struct kin_arena *arena = offer->arena;
+    struct kini_self *self = kini_enter(arena);
+    if (self == NULL)
+        return kini_enter_error();
+    if (self->cookie != offer->cookie)
+        return of_another();
+    int r = kini_process_lifeline(arena);
+    if (r < 0)
+        return r;
+    kini_store(&arena->participants[offer->slot].daemon, 1);
+    return arena->lifeline_watch;
 }
 
 void kin_offer_fds(const struct kin_offer *offer, int ret_fds[KIN_OFFER_FDS])

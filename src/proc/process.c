@@ -164,7 +164,7 @@ static _Noreturn void run_child(struct kin_arena *arena, kin_process_fn fn, void
     _exit(exit_status(result));
 }
 
-static int make_lifeline(struct kin_arena *arena)
+int kini_process_lifeline(struct kin_arena *arena)
 {
     int r = 0;
     pthread_mutex_lock(&arena->mutex);
@@ -223,7 +223,7 @@ int kini_process_new(struct kin_arena *arena, const struct kin_process_opts *opt
                      struct kin_process **ret_process)
 {
     collect_all(arena);
-    int r = opts->daemon ? make_lifeline(arena) : 0;
+    int r = opts->daemon ? kini_process_lifeline(arena) : 0;
     if (r < 0)
         return r;
     *ret_process = make_process(arena, opts);

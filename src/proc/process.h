@@ -28,6 +28,8 @@ bool kini_process_poll(struct kin_process *process);
 
 /* Together a start: a handle for the child to come (of a daemon: and the line to it); the child is
  * there; or there will be none. */
+/* Makes the arena's life line if there is none yet. */
+int kini_process_lifeline(struct kin_arena *arena);
 int kini_process_new(struct kin_arena *arena, const struct kin_process_opts *opts,
                      struct kin_process **ret_process);
 int kini_process_adopt(struct kin_process *process, pid_t pid, const struct kini_fork_call *call);

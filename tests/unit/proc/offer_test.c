@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 
 struct board {
-    kini_a32 arrived, go;
+    kini_a32 arrived, go, pid;
     uint64_t place;
     uint32_t keys[3];
 };
@@ -36,20 +36,20 @@ static void alone(void)
     KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count == 1);
 }
 
-/* As an interpreter would: exec, with the two descriptors under numbers of its own. */
-static pid_t start(const struct kin_offer *offer, const char *role)
+/* As an interpreter would: exec, with the descriptors under numbers of its own. */
+static pid_t start(const struct kin_offer *offer, const char *role, int lifeline)
 {
     char *const argv[] = {"offered", "--stranger", (char *)role, "", board_arg, NULL};
     int fds[KIN_OFFER_FDS];
     kin_offer_fds(offer, fds);
     pid_t pid = vfork();
     if (pid == 0) {
-        if (dup2(fds[0], 60) < 0 || dup2(fds[1], 61) < 0)
+        if (dup2(fds[0], 60) < 0 || dup2(fds[1], 61) < 0 ||
+            (lifeline >= 0 && dup2(lifeline, 62) < 0))
             _exit(99);
         execv("/proc/self/exe", argv);
         _exit(98);
     }
-    ck_assert_int_gt(pid, 0);
     return pid;
 }
 
@@ -104,7 +104,8 @@ START_TEST(a_process_that_somebody_else_starts)
     KT_OK(kin_offer_add(offer, lock, &board->keys[2]));
     KT_OK(kin_offer_add(offer, lock, &board->keys[2]));
     board->place = kin_offer_place(offer);
-    pid_t pid = start(offer, "use");
+    pid_t pid = start(offer, "use", -1);
+    ck_assert_int_gt(pid, 0);
     kin_offer_destroy(offer);
     int item = 42;
     KT_OK(kin_queue_put(queue, &item, sizeof item, KIN_NEVER));
@@ -193,7 +194,54 @@ START_TEST(keys_in_one_arena)
 }
 END_TEST
 
-static const struct kt_role roles[] = {{"use", play_use}, {NULL, NULL}};
+static int play_daemon(void *memory, const char *arg)
+{
+    struct board *b = memory;
+    const int fds[KIN_OFFER_FDS] = {60, 61};
+    struct kin_arena *mine;
+    struct kin_process_info info = {.size = sizeof info};
+    (void)arg;
+    KT_CHECK(kin_arena_accept(fds, b->place, &mine) == 0);
+    KT_CHECK(kin_arena_end_with(mine, -1) == -EBADF);
+    KT_CHECK(kin_arena_end_with(mine, 62) == 0);
+    KT_CHECK(kin_arena_end_with(mine, dup(0)) == -EALREADY);
+    KT_CHECK(kin_process_current(mine, &info) == 0 && info.daemon == 1);
+    kini_store(&b->pid, (uint32_t)getpid());
+    kini_store_rel(&b->arrived, 1);
+    for (;;)
+        pause();
+}
+
+static int play_parent(void *memory, const char *arg)
+{
+    struct board *b = memory;
+    struct kin_offer *offer;
+    (void)arg;
+    snprintf(board_arg, sizeof board_arg, "%d", kt_board_fd());
+    KT_CHECK(kin_arena_create(NULL, &arena) == 0);
+    KT_CHECK(kin_offer_create(arena, "daemon", &offer) == 0);
+    int lifeline = kin_offer_daemon(offer);
+    KT_CHECK(lifeline >= 0 && kin_offer_daemon(offer) == lifeline);
+    b->place = kin_offer_place(offer);
+    KT_CHECK(start(offer, "daemon", lifeline) > 0);
+    kin_offer_destroy(offer);
+    while (kini_load_acq(&b->arrived) == 0)
+        usleep(300);
+    raise(SIGKILL);
+    return 1;
+}
+
+START_TEST(a_daemon_ends_with_its_parent)
+{
+    ck_assert_int_eq(kt_in_stranger("parent", "-"), -SIGKILL);
+    pid_t daemon = (pid_t)kini_load(&board->pid);
+    KT_UNTIL(kt_process_state(daemon) == 'Z' || kt_process_state(daemon) == '?');
+    kt_wait_all();
+}
+END_TEST
+
+static const struct kt_role roles[] = {
+    {"use", play_use}, {"daemon", play_daemon}, {"parent", play_parent}, {NULL, NULL}};
 
 int main(int argc, char **argv)
 {
@@ -205,5 +253,6 @@ int main(int argc, char **argv)
     tcase_add_test(t, nobody_comes);
     tcase_add_test(t, a_fork_meanwhile);
     tcase_add_test(t, keys_in_one_arena);
+    tcase_add_test(t, a_daemon_ends_with_its_parent);
     return kt_run(suite);
 }

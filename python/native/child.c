@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT
+ * A child that is forked: one of kin's processes, which runs a function of Python. */
+#include "native.h"
+
+struct child {
+    PyObject_HEAD struct kinpy_state *state;
+    struct kin_process *process;
+};
+
+static struct kin_process *process_of(PyObject *self)
+{
+    struct kin_process *process = ((struct child *)self)->process;
+    if (process == NULL)
+        PyErr_SetString(PyExc_ValueError, "the child's handle is closed");
+    return process;
+}
+
+/* In the child, which has nothing but this thread. */
+static int run(struct kin_arena *arena, void *function)
+{
+    (void)arena;
+    PyOS_AfterFork_Child();
+    PyObject *result = PyObject_CallNoArgs(function);
+    long code = result == NULL ? -1 : PyLong_AsLong(result);
+    if (!PyErr_Occurred())
+        return (int)(code & 0xff); /* as os._exit */
+    PyErr_WriteUnraisable(function);
+    return 1;
+}
+
+static int init(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    struct child *child = (struct child *)self;
+    static char *names[] = {"function", "name", "daemon", NULL};
+    struct kin_process_opts opts = {.size = sizeof opts};
+    PyObject *function;
+    int daemon = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Os|p:Child", names, &function, &opts.name,
+                                     &daemon))
+        return -1;
+    opts.daemon = (uint32_t)daemon;
+    if (child->process != NULL) {
+        PyErr_SetString(PyExc_RuntimeError, "the child was started already");
+        return -1;
+    }
+    child->state = kinpy_state_of(self);
+    struct kin_arena *arena = child->state == NULL ? NULL : kinpy_arena(child->state);
+    if (arena == NULL || PySys_Audit("os.fork", NULL) < 0)
+        return -1;
+    PyOS_BeforeFork();
+    int r = kin_process_start(arena, run, function, &opts, &child->process);
+    PyOS_AfterFork_Parent();
+    return kinpy_end_init(r);
+}
+
+static int64_t join_call(void *process, kin_deadline deadline)
+{
+    return kin_process_join(process, deadline);
+}
+
+PyDoc_STRVAR(join_doc, "join(timeout=None)\n--\n\n"
+                       "Wait until it has ended. False: the timeout passed.");
+static PyObject *join(PyObject *self, PyObject *args)
+{
+    struct kin_process *process = process_of(self);
+    PyObject *timeout = Py_None;
+    kin_deadline deadline;
+    if (process == NULL || !PyArg_ParseTuple(args, "|O:join", &timeout) ||
+        !kinpy_deadline(timeout, &deadline))
+        return NULL;
+    Py_INCREF(self); /* somebody else may close it meanwhile */
+    int64_t r = kinpy_wait(join_call, process, deadline);
+    Py_DECREF(self);
+    if (r == -ETIMEDOUT)
+        Py_RETURN_FALSE;
+    if (r < 0)
+        return kinpy_raise(r);
+    Py_RETURN_TRUE;
+}
+
+PyDoc_STRVAR(exitcode_doc, "exitcode()\n--\n\n"
+                           "None while it runs, 255 if somebody else has collected it.");
+static PyObject *exitcode(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    int code;
+    struct kin_process *process = process_of(self);
+    if (process == NULL)
+        return NULL;
+    switch (kin_process_is_alive(process)) {
+    case 0:
+        return PyLong_FromLong(kin_process_exitcode(process, &code) < 0 ? 255 : code);
+    case 1:
+        Py_RETURN_NONE;
+    default:
+        return kinpy_raise(-ECHILD);
+    }
+}
+
+PyDoc_STRVAR(send_doc, "send_signal(number)\n--\n\nNothing happens when it has ended.");
+static PyObject *send_signal(PyObject *self, PyObject *number)
+{
+    struct kin_process *process = process_of(self);
+    long signal = PyLong_AsLong(number);
+    if (process == NULL || PyErr_Occurred())
+        return NULL;
+    int r = kin_process_signal(process, (int)signal);
+    if (r < 0)
+        return kinpy_raise(r);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(fileno_doc, "fileno()\n--\n\nA pidfd: readable when it has ended.");
+static PyObject *get_fileno(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_process *process = process_of(self);
+    return process == NULL ? NULL : PyLong_FromLong(kin_process_fd(process));
+}
+
+static PyObject *get_pid(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct kin_process *process = process_of(self);
+    return process == NULL ? NULL : PyLong_FromLong(kin_process_pid(process));
+}
+
+static void dealloc(PyObject *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    kin_process_close(((struct child *)self)->process);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef methods[] = {
+    {"join", join, METH_VARARGS, join_doc},
+    {"exitcode", exitcode, METH_NOARGS, exitcode_doc},
+    {"send_signal", send_signal, METH_O, send_doc},
+    {"fileno", get_fileno, METH_NOARGS, fileno_doc},
+    {0},
+};
+
+static PyGetSetDef properties[] = {{"pid", get_pid, NULL, NULL, NULL}, {0}};
+
+PyDoc_STRVAR(doc, "Child(function, name, daemon=False)\n--\n\n"
+                  "Fork a child that runs function() and ends with what it returns. A daemon is\n"
+                  "killed when its parent ends, however that ends.");
+static PyType_Slot slots[] = {
+    {Py_tp_doc, (void *)doc}, {Py_tp_init, init},       {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, methods}, {Py_tp_getset, properties}, {0, NULL},
+};
+
+PyType_Spec kinpy_child_spec = {
+    .name = "kin._kin.Child",
+    .basicsize = sizeof(struct child),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = slots,
+};
