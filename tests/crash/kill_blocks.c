@@ -31,7 +31,7 @@ static void setup_orphan(struct kill_world *world)
 
 static void count_plenty(struct kill_world *world)
 {
-    world->live->super->cached_units = KINI_KEEP_RUN_UNITS + 10;
+    world->live->super->cached_units = KINI_KEEP_RUNS_UNITS + 10;
 }
 
 /* More memory lies free already than is kept for the next user. */

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT
  * Messages in place: a victim killed at each instruction of reserve, publish, take and release, or
  * with messages in its hands; and the reaper, while it gives them back. */
+#include "arena/ilock.h"
 #include "lib/harness.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #define PUT_NUMBER 1000u
 
@@ -181,6 +184,66 @@ static void setup_back(struct kill_world *world)
     world->queue->shm->back_made += 1;
 }
 
+/* Somebody allocates before the dead are repaired: what they had freed is a stranger's by then. */
+#define STRANGERS 3u
+
+static void observe_strangers(struct kill_world *world, struct kill_view *view)
+{
+    memset(&world->value[0], 0, STRANGERS * sizeof world->value[0]);
+    if (KINI_ILOCK_OWNER(view->arena->super->span_lock.word) != 0)
+        return; /* the dead one's */
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        void *block;
+        if (kin_block_alloc(view->arena, world->scenario->bytes, &block) < 0)
+            kill_broken("no block: %s", kin_error_text());
+        memset(block, 0, world->scenario->bytes); /* it might be an empty message */
+        world->value[i] = kini_offset(view->arena, block);
+    }
+}
+
+static void check_strangers(struct kill_world *world, struct kill_view *view)
+{
+    for (uint32_t i = 0; i < STRANGERS; i++) {
+        int r = world->value[i] != 0
+                    ? kin_block_free(view->arena, kini_at(view->arena, world->value[i]))
+                    : 0;
+        KILL_CHECK(r == 0, "a block of the survivor was freed beside the queue: %d", r);
+    }
+    kill_ledger_check(world, view);
+}
+
+#define THE_DEAD 2u /* an actor that died before the others began */
+
+/* In a child: what kini_returned_remove does, up to where nobody is told yet. */
+static _Noreturn void die_removing(struct kill_world *world)
+{
+    struct kini_self *self = kini_enter(world->live);
+    struct kini_returned_shm *returned = &world->queue->shm->returned;
+    if (self == NULL)
+        _exit(1);
+    kini_ilock_lock(self, &returned->lock);
+    uint64_t block = kini_load(&returned->first);
+    kini_store(&returned->lock.arg[0], block);
+    kini_journal_begin(&returned->lock, KINI_RETURNED_REMOVE);
+    kini_store(&returned->first, kini_load(&kini_message_of(world->live, block)->next));
+    kini_message_take(self, block, world->queue->shm->tag);
+    world->page->actors[THE_DEAD].value = world->live->slot;
+    _exit(0);
+}
+
+/* H: and somebody died while it took the first of them. */
+static void setup_removed(struct kill_world *world)
+{
+    int status = 0;
+    setup_returned(world);
+    pid_t pid = fork();
+    if (pid == 0)
+        die_removing(world);
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+        kill_broken("a child that was to die at the list of returned did not");
+    world->dead_slots[THE_DEAD] = (uint32_t)world->page->actors[THE_DEAD].value;
+}
+
 /* --- scenarios -------------------------------------------------------------------------------- */
 
 #define INLINE .bytes = 40
@@ -278,7 +341,9 @@ static const struct kill_scenario scenarios[] = {
      LARGE,
      .items = 1,
      .warm = warm_takes_of_mine,
-     .operate = {op_destroy_mine}},
+     .operate = {op_destroy_mine},
+     .observe = observe_strangers,
+     .check = check_strangers},
 };
 
 /* --- the reaper ------------------------------------------------------------------------------- */
@@ -298,6 +363,58 @@ static bool changes_the_list(struct kill_world *world, uint64_t at)
 {
     (void)at;
     return world->queue->shm->returned.lock.op != 0;
+}
+
+/* Somebody who lives has taken the lock over from the dead, and did not repair the list yet. */
+static bool took_the_lock_over(struct kill_world *world, uint64_t at)
+{
+    struct kini_ilock_shm *lock = &world->queue->shm->returned.lock;
+    uint32_t owner = KINI_ILOCK_OWNER(lock->word);
+    (void)at;
+    return owner != 0 &&
+           KINI_THREAD_SLOT(world->live->threads[owner].state) != world->dead_slots[THE_DEAD];
+}
+
+static bool gives_back(struct kill_world *world, uint64_t at)
+{
+    (void)world;
+    return at == (uint64_t)(uintptr_t)kini_queue_give_back;
+}
+
+/* The dead have the lock: so to the end of the slice. */
+static bool sleeps_for_the_dead(struct kill_world *world, uint32_t times)
+{
+    return times < 10 && !took_the_lock_over(world, 0);
+}
+
+static int64_t op_reap_the_dead(struct kill_world *world, uint32_t who)
+{
+    (void)who;
+    int r = kini_reap(world->live, (uint32_t)world->page->actors[THE_DEAD].value);
+    return r == 1 ? -EAGAIN : -EIO;
+}
+
+/* The value: the block that it took. */
+static int64_t op_take_and_say(struct kill_world *world, uint32_t who)
+{
+    int64_t r = op_take(world, who);
+    if (r >= 0)
+        world->page->actors[who].value =
+            kini_offset(world->live, held[0]) - sizeof(struct kini_message_shm);
+    return r;
+}
+
+/* What was taken by somebody who lives is its own, whatever the reaper gives back. */
+static void check_own(struct kill_world *world, struct kill_view *view)
+{
+    uint64_t block = world->page->actors[0].value;
+    if (world->done[0] && world->dead_slots[0] == 0) {
+        uint64_t word = kini_block_header(view->arena, block)->word;
+        KILL_CHECK(KINI_BLOCK_STATE(word) == KINI_BLOCK_TAKEN &&
+                       kill_lives(view->arena, KINI_BLOCK_SLOT(word)),
+                   "what was taken has the header %llx", (unsigned long long)word);
+    }
+    kill_ledger_check(world, view);
 }
 
 #define REAPED(...) .operate = {__VA_ARGS__, NULL, NULL, kill_op_reap}, .flags = KILL_MAY_BE_EMPTY
@@ -399,6 +516,18 @@ static const struct kill_scenario pairs[] = {
      .setup = setup_returned,
      .warm = warm_caches,
      .operate = {op_take, op_get}},
+    {.name = "take, and reap who died while it took the same",
+     .flags = KILL_LOCKS | KILL_MAY_BE_EMPTY,
+     INLINE,
+     .items = 3,
+     .stride = 24,
+     .last = {240, 480},
+     .begins = {took_the_lock_over, gives_back},
+     .setup = setup_removed,
+     .warm = warm_caches,
+     .sleeps = sleeps_for_the_dead,
+     .operate = {op_take_and_say, op_reap_the_dead},
+     .check = check_own},
     {.name = "destroy the handle and take",
      .flags = KILL_LOCKS | KILL_MAY_BE_EMPTY,
      INLINE,

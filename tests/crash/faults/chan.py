@@ -116,7 +116,7 @@ FAULTS = [
     ("what is given back is not looked at again", "chan/returned.c",
      "    if (kini_load_acq(&kini_block_header(self->arena, block)->word) == word &&\n",
      "    if (word != 0 &&\n",
-     [("kill_zero_copy", "destroy the handle with two taken")]),
+     [("kill_zero_copy", "take, and reap who died while it took the same")]),
     ("putting into the list of returned is not finished", "chan/returned.c",
      "    if (kini_load(&lock->op) == KINI_RETURNED_INSERT)\n"
      "        link_block(self->arena, queue);\n", "",
