@@ -3,10 +3,11 @@
 
 mutants.py SOURCE_ROOT WORK_DIR COMPILER...    (KIN_MUTANTS=folder/: only those of these sources)
 
-Each fault is one exact replacement in one file; a text that is not there exactly once is an error,
-so a fault cannot get lost when the sources change: they are listed in faults/. The sources are
-copied first, so that they may be edited while this runs. The changed file (or, for a header, what
-includes it) is compiled, linked with the rest, and the named programs must report a failure.
+Each fault is one exact replacement in one file (or more, where two places guard against the same);
+a text that is not there exactly once is an error, so a fault cannot get lost when the sources
+change: they are listed in faults/. The sources are copied first, so that they may be edited while
+this runs. The changed files (or, for a header, what includes it) are compiled, linked with the
+rest, and the named programs must report a failure.
 """
 import concurrent.futures
 import os
@@ -99,21 +100,14 @@ def plant(base, number, mutant):
         return str(error)
 
 
-def try_out(base, number, mutant):
-    name, file, old, new, trials = mutant
+def change(tree, library, base, file, old, new):
+    """The file changed in the tree, and what uses it compiled. Returns what went wrong."""
     original = ROOT / "src" / file
     text = original.read_text()
     if text.count(old) != 1:
         return f"the text to replace is there {text.count(old)} times in src/{file}"
-    # a tree of links with one file changed, so that "x/y.h" is found in it first
-    tree = WORK / f"mutant{number}"
-    for source in (ROOT / "src").rglob("*.[ch]"):
-        place = tree / source.relative_to(ROOT / "src")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(source)
     (tree / file).unlink()
     (tree / file).write_text(text.replace(old, new))
-    library = dict(base.library)
     for source in base.users_of(original):
         place = tree / source.relative_to(ROOT / "src")
         if place.is_symlink(): # a link would find its headers beside what it points to
@@ -122,6 +116,22 @@ def try_out(base, number, mutant):
             place.write_text(content)
         library[source] = tree / (place.name + ".o")
         compile_to(place, library[source], tree)
+    return None
+
+
+def try_out(base, number, mutant):
+    name, file, old, new, trials, *more = mutant
+    # a tree of links with some files changed, so that "x/y.h" is found in it first
+    tree = WORK / f"mutant{number}"
+    for source in (ROOT / "src").rglob("*.[ch]"):
+        place = tree / source.relative_to(ROOT / "src")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.symlink_to(source)
+    library = dict(base.library)
+    for replacement in [(file, old, new), *more]:
+        wrong = change(tree, library, base, *replacement)
+        if wrong:
+            return wrong
     for program, scenario in trials:
         target = tree / program
         base.link(program, library, target)

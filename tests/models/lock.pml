@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The lock word: src/sync/lock_word.{h,c} with kini_waitq_nudge_first() of src/sync/nudge.c,
- * sleep_until(), kini_wait_sleep() and kini_wait_repair() of src/sync/wait.c; the reaper's order of
- * steps: src/arena/reaper.c.
+ * sleep_until(), kini_wait_sleep() of src/sync/wait.c, kini_wait_repair() of src/sync/waitq.c; the
+ * reaper's order of steps: src/arena/reaper.c.
  *
  * WAITERS threads acquire, with deadlines that pass at any moment, and release, by the plain store
  * or by the exchange as the code decides; whether somebody has waited for too long, so that the lock

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * What the models share: death, the list of a wait queue, the futex of a thread record. Stands for:
- * src/sync/wait.c (begin_change .. kini_waitq_repair, kini_waitq_enter, kini_waitq_withdraw) and
+ * src/sync/waitq.c (begin_change .. kini_waitq_repair, kini_waitq_enter, kini_waitq_withdraw) and
  * the internal lock of src/arena/ilock.c.
  *
  * One step of a model is one store or load that another process can see, in the order of the code.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The choose protocol, as the condition uses it: src/sync/condition.c (kin_condition_wait, notify),
- * of src/sync/wait.c wake_one(), kini_waitq_withdraw(), kini_waitq_forget(), kini_wait_sleep(),
- * kini_wait_repair(); the reaper's order of steps: src/arena/reaper.c.
+ * of src/sync/waitq.c wake_one(), kini_waitq_withdraw(), kini_waitq_forget(), kini_wait_repair(), of
+ * src/sync/wait.c kini_wait_sleep(); the reaper's order of steps: src/arena/reaper.c.
  *
  * WAITERS wait, until notified, until a deadline that passes at any moment, or until their handle is
  * destroyed; one process notifies NOTIFY of them under the lock, one after the other. Up to DEATHS
@@ -51,7 +51,7 @@ inline nobody_waits()
     rb_i = 0
 }
 
-/* --- wait.c --------------------------------------------------------------------------------- */
+/* --- waitq.c -------------------------------------------------------------------------------- */
 
 #define WAKE_LOCALS byte target, was
 #define WAKE_FORGET target = 0; was = 0

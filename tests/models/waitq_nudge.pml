@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The nudge protocol: src/sync/nudge.c, and of src/sync/wait.c sleep_until(), kini_wait_sleep(),
- * kini_waitq_forget(), kini_wait_repair(); the reaper's order of steps: src/arena/reaper.c.
+ * The nudge protocol: src/sync/nudge.c, of src/sync/wait.c sleep_until(), kini_wait_sleep(), of
+ * src/sync/waitq.c kini_waitq_forget(), kini_wait_repair(); the reaper's order of steps: src/arena/reaper.c.
  *
  * The object is a semaphore: WAITERS acquire, with deadlines that pass at any moment, and keep the
  * permit; WAKERS hold a permit each and release it. Up to DEATHS processes die at any

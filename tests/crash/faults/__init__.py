@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What is planted, a file for each layer.
 
-A fault: name, file below src, what is there, what is put in its place, [(program, scenario)]. The
-text to replace must be there exactly once; one of the scenarios must notice.
+A fault: name, file below src, what is there, what is put in its place, [(program, scenario)], and
+further (file, what is there, what is put in its place) where two places guard against the same.
+The text to replace must be there exactly once; one of the scenarios must notice.
 
 Known to be harmless, and so not planted: leaving out the WON mark. A claim that is known to be won
 is resolved without a look at the living; without the mark the look is taken, and at worst the
