@@ -43,8 +43,11 @@ static inline void kini_waitq_wake_calm(struct kini_self *self, struct kini_wait
     } else if (kini_unlikely(!calm)) {
         uint32_t restless = 0, changes = kini_load(quiet) + 1;
         kini_store(quiet, changes % KINI_WAITQ_QUIET);
-        if (changes == KINI_WAITQ_QUIET)
+        if (changes == KINI_WAITQ_QUIET) {
             kini_cas_sc(&queue->calm, &restless, KINI_WAITQ_CALM);
+            /* before the next look at nwait; pairs with nwait, then calm in kini_waitq_enter */
+            atomic_thread_fence(memory_order_seq_cst);
+        }
     }
 }
 

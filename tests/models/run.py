@@ -33,6 +33,9 @@ SOUND = [
     ("lock", "WAITERS=2 DEATHS=2 REFUSE=true"),
     ("solo", "SENDS=2 OTHERS=2 DEATHS=1"),
     ("solo", "SENDS=2 OTHERS=2 DEATHS=2"),
+    ("calm", "WAITERS=2 CHANGES=4 ROUNDS=1 DEATHS=1"),
+    ("calm", "WAITERS=2 CHANGES=3 ROUNDS=2 DEATHS=1"),
+    ("calm", "WAITERS=1 CHANGES=4 ROUNDS=2 DEATHS=2"),
     ("fork_slot", "DEATHS=2 REAPERS=1 FORKERS=1"),
     ("fork_slot", "DEATHS=2 REAPERS=1 FORKERS=1 OTHER_NAMESPACE=1"),
     ("fork_slot", "DEATHS=1 REAPERS=2 FORKERS=1"),
@@ -46,12 +49,15 @@ FULL = [
     ("lock", "WAITERS=3 DEATHS=1 REFUSE=true"),
     ("lock", "WAITERS=3 DEATHS=2"),
     ("solo", "SENDS=3 OTHERS=3 DEATHS=3"),
+    ("calm", "WAITERS=2 CHANGES=5 ROUNDS=2 DEATHS=2 QUIET=2"),
+    ("calm", "WAITERS=3 CHANGES=4 ROUNDS=1 DEATHS=1"),
     ("fork_slot", "DEATHS=2 REAPERS=2 FORKERS=1"),
     ("fork_slot", "DEATHS=1 REAPERS=1 FORKERS=2"),
     ("fork_slot", "DEATHS=1 REAPERS=1 FORKERS=2 OTHER_NAMESPACE=1"),
 ]
 NUDGE, CHOOSE = "WAITERS=2 WAKERS=1 DEATHS=1", "WAITERS=2 NOTIFY=1 DEATHS=1"
 SOLO = "SENDS=2 OTHERS=2 DEATHS=1"
+CALM, CALM2 = "WAITERS=2 CHANGES=4 ROUNDS=1 DEATHS=1", "WAITERS=2 CHANGES=3 ROUNDS=2 DEATHS=1"
 LOCK, SLOT = "WAITERS=3 DEATHS=1", "DEATHS=1 REAPERS=2 FORKERS=1"
 # model, sizes, what is planted
 PLANTED = [
@@ -81,6 +87,16 @@ PLANTED = [
     ("solo", SOLO, "DECIDE_EACH"),
     ("solo", SOLO, "NOT_ASKED"),
     ("solo", SOLO, "NO_REVOKE_AT_DEATH"),
+    ("calm", CALM, "NO_BARRIER"),
+    ("calm", CALM, "NO_FENCE"),
+    ("calm", CALM, "FENCE_FIRST"),
+    ("calm", CALM2, "ONLY_CALM"),
+    ("calm", CALM2, "ZERO_AT_ONCE"),
+    ("calm", CALM, "CALM_FIRST"),
+    ("calm", CALM, "LOOK_FIRST"),
+    ("calm", CALM, "CALM_LATE"),
+    ("calm", CALM, "INTENT_ENDS_FIRST"),
+    ("calm", CALM, "NO_WAKE_AT_DEATH"),
     ("fork_slot", SLOT, "LATE_TOKEN"),
     ("fork_slot", "DEATHS=0 REAPERS=2 FORKERS=2", "NO_REAP_BYTE"),
     ("fork_slot", SLOT, "NO_TAKEOVER"),
