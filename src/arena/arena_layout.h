@@ -33,6 +33,17 @@
  *   EXITING: reaped. (5) reaper killed: REAPING with a free reap byte: the next one starts again
  *   from the first step; every step is idempotent.
  *
+ *   A place can be offered to a process that somebody else starts (proc/offer.c): RESERVED, with a
+ *   bit for each object that was added, and the token in the hands of both. It is free again when
+ *   neither has the token any more.
+ *   Crash states: (6) parent killed with the offer open, or while it takes it back: as (2), and
+ *   what was added is let go, if nobody has a copy of the token; else the process may still adopt.
+ *   (7) killed between a bit and the answer to kin_offer_add: one object more is kept until the
+ *   process leaves. (8) the process is killed before it adopts: RESERVED until the parent, which
+ *   has the token, too, takes the place back or dies. (9) whoever takes the place back is killed
+ *   over the reaping: as (5). (10) a thread of the parent forks meanwhile: the child closes its copy
+ *   of the token before it is anything else (arena/fork.c).
+ *
  * INTERNAL LOCK (ilock) with a one-entry journal. word: thread index (20 bits) << 1 | WAIT.
  *   The holder's thread record lists the lock in `lockstack` before it tries the lock, so that a
  *   reaper finds it. WAIT may be set without a sleeper; it may not be missing with one.

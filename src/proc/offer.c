@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * A place in the arena for a process that somebody else starts. The process's side, and the crash
- * states: arena/inherit.c. Beside those:
- *
- * (3) the parent is killed with the offer open: its token goes with its last holder; if that was
- * the parent the slot is reaped, with its bits. (4) a thread of the parent forks meanwhile: the
- * child closes its copy of the token before it is anything else (arena/fork.c). */
+ * A place in the arena for a process that somebody else starts. Crash states: (6) to (10) of the
+ * participants in arena_layout.h. The process's side: arena/inherit.c. */
 #include <kin/offer.h>
 
 #include <errno.h>

@@ -25,8 +25,8 @@ CC = sys.argv[3:]
 FLAGS = ["-std=gnu11", "-O1", "-g1", "-D_GNU_SOURCE", "-pthread", "-w",
          f"-I{ROOT}/include", f"-I{ROOT}/tests"]
 PROGRAMS = ["kill_batch", "kill_batch_pairs", "kill_queue", "kill_queue_pairs", "kill_growth",
-            "kill_blocks", "kill_wait", "kill_objects", "kill_open", "kill_pipe", "kill_pipe_pairs", "kill_join",
-            "kill_lock", "kill_semaphore", "kill_sync",
+            "kill_blocks", "kill_wait", "kill_objects", "kill_offer", "kill_open", "kill_pipe",
+            "kill_pipe_pairs", "kill_join", "kill_lock", "kill_semaphore", "kill_sync",
             "kill_condition", "kill_sync_pairs", "kill_condition_pairs", "kill_store",
             "kill_value", "kill_zero_copy"]
 SECONDS = 240

@@ -11,6 +11,6 @@ reaper waits for a living rival. Marking the unit of a message that is taken aft
 so: until its cell is released, or the journal ended, the message is found without the mark. Closing
 an end that keeps no pipe yet as if it did: what it shuts is about to be swept.
 """
-from . import arena, chan, coll, sync
+from . import arena, chan, coll, proc, sync
 
-FAULTS = arena.FAULTS + sync.FAULTS + chan.FAULTS + coll.FAULTS
+FAULTS = arena.FAULTS + sync.FAULTS + chan.FAULTS + coll.FAULTS + proc.FAULTS
