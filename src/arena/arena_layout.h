@@ -41,8 +41,8 @@
  *   (7) killed between a bit and the answer to kin_offer_add: one object more is kept until the
  *   process leaves. (8) the process is killed before it adopts: RESERVED until the parent, which
  *   has the token, too, takes the place back or dies. (9) whoever takes the place back is killed
- *   over the reaping: as (5). (10) a thread of the parent forks meanwhile: the child closes its copy
- *   of the token before it is anything else (arena/fork.c).
+ *   over the reaping: as (5). (10) a thread of the parent forks meanwhile: the child closes its
+ *   copy of the token before it is anything else (arena/fork.c).
  *
  * INTERNAL LOCK (ilock) with a one-entry journal. word: thread index (20 bits) << 1 | WAIT.
  *   The holder's thread record lists the lock in `lockstack` before it tries the lock, so that a
