@@ -37,23 +37,39 @@
  * one end, the other end is held by nobody and kept by the first (a --keeps--> b, say), until
  * somebody takes hold of it (arena/object.c): it is not closed before it was opened.
  *
- * Crash states. create: (1) memory PRIVATE, swept. (2) ends LIVE, held by the creator, which dies:
- * its reaper drops them; an end that keeps no pipe yet leaves it alone. (3) pipe GOING, some of its
- * blocks given to it, or kept by ends: destroyed by the reaper. (4) LIVE, the creator still holds
- * it: dropped with the creator's ends. (5) LIVE, the creator still holds the end that it does not
- * open: as if it was not opened; or as if it was closed, if somebody has opened it meanwhile.
- * open: (6) the pipe is held, the end not yet, or both: dropped.
- * close: (7) the last hold of an end dropped, or the end half destroyed: the reaper destroys it
- * (again). (8) both ends gone, the pipe not: object.c, state 6.
- * send: (9) those of the ring. (10) put, sent not raised: the direction may hold that much more
- * than its capacity, until it is empty. receive: (11) those of the ring. (12) taken, received not
- * raised: senders find that much less room, until it is empty; then there is all of it, so nobody
- * waits for ever. (13) received raised, nobody woken: a sender looks again at the end of its slice.
- * descriptors: (14) number raised, nothing sent: numbers have gaps. (15) in the socket, no cell: a
- * smaller number than that of the next cell; dropped by the next receiver. (16) the cell taken,
- * still in the socket: the same. (17) taken from the socket as one of those, because the cell that
- * it belongs to was in a dead receiver's hands and comes back later: that cell is skipped.
- * (18) a holder of fd_send or fd_recv dies: released; what they guard is whole at every step.
+ * Crash states (d = the dead process):
+ *
+ *   create
+ *      1  memory PRIVATE(d): swept.
+ *      2  ends LIVE, held by d: dropped with the rest of d's holds; an end that keeps no pipe yet
+ *         leaves it alone.
+ *      3  pipe GOING, some of its blocks given to it, or kept by ends: the reaper destroys it.
+ *      4  pipe LIVE, d still holds it: dropped with d's ends.
+ *      5  pipe LIVE, d still holds the end that it does not open: as if it was not opened; or as
+ *         if it was closed, if somebody has opened it meanwhile.
+ *   open
+ *      6  the pipe is held, the end not yet, or both: dropped.
+ *   close
+ *      7  the last hold of an end dropped, or the end half destroyed: the reaper destroys it
+ *         (again).
+ *      8  both ends gone, the pipe not: object.c, state 10.
+ *   send
+ *      9  those of the ring.
+ *     10  put, sent not raised: the direction may hold that much more than its capacity, until it
+ *         is empty.
+ *   receive
+ *     11  those of the ring.
+ *     12  taken, received not raised: senders find that much less room, until it is empty; then
+ *         there is all of it, so nobody waits for ever.
+ *     13  received raised, nobody woken: a sender looks again at the end of its slice.
+ *   descriptors
+ *     14  number raised, nothing sent: numbers have gaps.
+ *     15  in the socket, no cell: a smaller number than that of the next cell; dropped by the next
+ *         receiver.
+ *     16  the cell taken, still in the socket: as 15.
+ *     17  taken from the socket as 15, because the cell that it belongs to was in d's hands and
+ *         comes back later: that cell is skipped.
+ *     18  d holds fd_send or fd_recv: released; what they guard is whole at every step.
  */
 #ifndef KINI_PIPE_LAYOUT_H
 #define KINI_PIPE_LAYOUT_H
