@@ -241,53 +241,34 @@ static void check(struct kill_world *world, struct kill_view *view)
 
 /* --- scenarios -------------------------------------------------------------------------------- */
 
-#define PIPE .over = over, .check = check
+#define PIPE .over = over, .check = check, .flags = KILL_NO_QUEUE
 
 static const struct kill_scenario scenarios[] = {
-    {.name = "open an end, the first one",
-     PIPE,
-     .flags = KILL_NO_QUEUE,
-     .setup = setup_nothing,
-     .operate = {op_open_a}},
-    {.name = "open the end that waits",
-     PIPE,
-     .flags = KILL_NO_QUEUE,
-     .setup = setup_a,
-     .operate = {op_open_b}},
-    {.name = "open an end that others have",
-     PIPE,
-     .flags = KILL_NO_QUEUE,
-     .setup = setup_both,
-     .operate = {op_open_b}},
+    {.name = "open an end, the first one", PIPE, .setup = setup_nothing, .operate = {op_open_a}},
+    {.name = "open the end that waits", PIPE, .setup = setup_a, .operate = {op_open_b}},
+    {.name = "open an end that others have", PIPE, .setup = setup_both, .operate = {op_open_b}},
     {.name = "close an end, the other one was opened",
      PIPE,
-     .flags = KILL_NO_QUEUE,
      .setup = setup_a,
      .warm = warm_b,
      .operate = {op_close}},
     {.name = "close an end, the other one waits",
      PIPE,
-     .flags = KILL_NO_QUEUE,
      .setup = setup_nothing,
      .warm = warm_a,
      .operate = {op_close}},
 };
 
+#define REAPED                                                                                     \
+    .over = over, .check = check, .flags = KILL_NO_QUEUE | KILL_MANY_POINTS, .last = {1},          \
+    .operate = {op_nothing, NULL, NULL, kill_op_reap}
+
 static const struct kill_scenario reaping[] = {
     {.name = "reap who opened an end, the other one waits",
-     PIPE,
-     .flags = KILL_NO_QUEUE | KILL_MANY_POINTS,
+     REAPED,
      .setup = setup_nothing,
-     .warm = warm_a,
-     .last = {1},
-     .operate = {op_nothing, NULL, NULL, kill_op_reap}},
-    {.name = "reap who opened the end that waited",
-     PIPE,
-     .flags = KILL_NO_QUEUE | KILL_MANY_POINTS,
-     .setup = setup_a,
-     .warm = warm_b,
-     .last = {1},
-     .operate = {op_nothing, NULL, NULL, kill_op_reap}},
+     .warm = warm_a},
+    {.name = "reap who opened the end that waited", REAPED, .setup = setup_a, .warm = warm_b},
 };
 
 /* Where it gets to be interesting: to make the pipe, to look for its name, to take hold of an end.
@@ -350,14 +331,11 @@ static const struct kill_scenario pairs[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_open");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
+    KILL_EACH(kill_run, scenarios);
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
         if (scenarios[i].warm == NULL)
             kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reaping / sizeof reaping[0]; i++)
-        kill_reaping(&reaping[i]);
-    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++)
-        kill_pairs(&pairs[i]);
+    KILL_EACH(kill_reaping, reaping);
+    KILL_EACH(kill_pairs, pairs);
     return kill_end();
 }

@@ -202,12 +202,13 @@ static void check_descriptors(struct kill_world *world, struct kill_view *view)
     kin_pipe_close(y);
 }
 
-#define PIPE                                                                                       \
-    .flags = KILL_NO_QUEUE, .setup = kill_pipe_setup, .over = kill_pipe_over, .check = check
-
+#define WORLD(more_flags, set_up)                                                                  \
+    .flags = KILL_NO_QUEUE | (more_flags), .setup = (set_up), .over = kill_pipe_over, .check = check
+#define PIPE WORLD(0, kill_pipe_setup)
 /* The victim is the first to use its side. */
-#define ALONE                                                                                      \
-    .flags = KILL_NO_QUEUE, .setup = kill_pipe_setup_alone, .over = kill_pipe_over, .check = check
+#define ALONE WORLD(0, kill_pipe_setup_alone)
+#define SEND  .warm = kill_pipe_warm, .puts = {KILL_PIPE_SENT}, .operate = {kill_pipe_op_send}
+#define RECV  .operate = {kill_pipe_op_recv}
 
 static const struct kill_scenario scenarios[] = {
     {.name = "create a pipe",
@@ -219,103 +220,42 @@ static const struct kill_scenario scenarios[] = {
      .items = KIN_ONE_WAY,
      .operate = {op_create},
      .check = check_no_objects},
-    {.name = "send",
-     PIPE,
-     .bytes = 40,
-     .items = 2,
-     .warm = kill_pipe_warm,
-     .puts = {KILL_PIPE_SENT},
-     .operate = {kill_pipe_op_send}},
-    {.name = "send a block",
-     PIPE,
-     .bytes = 500,
-     .items = 1,
-     .warm = kill_pipe_warm,
-     .puts = {KILL_PIPE_SENT},
-     .operate = {kill_pipe_op_send}},
-    {.name = "send a large block",
-     PIPE,
-     .bytes = 33000,
-     .warm = kill_pipe_warm,
-     .puts = {KILL_PIPE_SENT},
-     .operate = {kill_pipe_op_send}},
+    {.name = "send", PIPE, .bytes = 40, .items = 2, SEND},
+    {.name = "send a block", PIPE, .bytes = 500, .items = 1, SEND},
+    {.name = "send a large block", PIPE, .bytes = 33000, SEND},
     {.name = "send, and the end is closed by that",
      PIPE,
      .bytes = 200,
      .items = 2,
-     .warm = kill_pipe_warm,
      .ready = kill_pipe_drop_a,
-     .puts = {KILL_PIPE_SENT},
-     .operate = {kill_pipe_op_send}},
+     SEND},
     {.name = "send, full",
-     .flags = KILL_NO_QUEUE | KILL_PARTIAL,
-     .setup = kill_pipe_setup,
-     .over = kill_pipe_over,
-     .check = check,
+     WORLD(KILL_PARTIAL, kill_pipe_setup),
      .bytes = 100,
      .items = 3,
      .max_items = 310,
-     .warm = kill_pipe_warm,
-     .puts = {KILL_PIPE_SENT},
-     .operate = {kill_pipe_op_send}},
-    {.name = "receive", PIPE, .bytes = 40, .items = 3, .rotate = 2, .operate = {kill_pipe_op_recv}},
-    {.name = "receive a block", PIPE, .bytes = 500, .items = 2, .operate = {kill_pipe_op_recv}},
-    {.name = "receive a large block",
-     PIPE,
-     .bytes = 33000,
-     .items = 1,
-     .operate = {kill_pipe_op_recv}},
-    {.name = "receive, empty",
-     .flags = KILL_NO_QUEUE | KILL_MAY_BE_EMPTY,
-     .setup = kill_pipe_setup,
-     .over = kill_pipe_over,
-     .check = check,
-     .bytes = 40,
-     .operate = {kill_pipe_op_recv}},
-    {.name = "send, alone",
-     ALONE,
-     .bytes = 40,
-     .items = 2,
-     .warm = kill_pipe_warm,
-     .puts = {KILL_PIPE_SENT},
-     .operate = {kill_pipe_op_send}},
-    {.name = "send a block, alone",
-     ALONE,
-     .bytes = 500,
-     .items = 1,
-     .warm = kill_pipe_warm,
-     .puts = {KILL_PIPE_SENT},
-     .operate = {kill_pipe_op_send}},
-    {.name = "receive, alone",
-     ALONE,
-     .bytes = 40,
-     .items = 3,
-     .rotate = 2,
-     .operate = {kill_pipe_op_recv}},
-    {.name = "receive a block, alone",
-     ALONE,
-     .bytes = 500,
-     .items = 2,
-     .operate = {kill_pipe_op_recv}},
+     SEND},
+    {.name = "receive", PIPE, .bytes = 40, .items = 3, .rotate = 2, RECV},
+    {.name = "receive a block", PIPE, .bytes = 500, .items = 2, RECV},
+    {.name = "receive a large block", PIPE, .bytes = 33000, .items = 1, RECV},
+    {.name = "receive, empty", WORLD(KILL_MAY_BE_EMPTY, kill_pipe_setup), .bytes = 40, RECV},
+    {.name = "send, alone", ALONE, .bytes = 40, .items = 2, SEND},
+    {.name = "send a block, alone", ALONE, .bytes = 500, .items = 1, SEND},
+    {.name = "receive, alone", ALONE, .bytes = 40, .items = 3, .rotate = 2, RECV},
+    {.name = "receive a block, alone", ALONE, .bytes = 500, .items = 2, RECV},
     {.name = "close an end that others have",
      PIPE,
      .bytes = 40,
      .items = 2,
      .operate = {kill_pipe_op_close_a}},
     {.name = "close an end",
-     .flags = KILL_NO_QUEUE,
-     .setup = setup_both_ways,
-     .over = kill_pipe_over,
-     .check = check,
+     WORLD(0, setup_both_ways),
      .bytes = 500,
      .items = 3,
      .ready = kill_pipe_drop_a,
      .operate = {kill_pipe_op_close_a}},
     {.name = "close both ends",
-     .flags = KILL_NO_QUEUE,
-     .setup = setup_both_ways,
-     .over = kill_pipe_over,
-     .check = check,
+     WORLD(0, setup_both_ways),
      .bytes = 500,
      .items = 2,
      .ready = kill_pipe_drop_both,
@@ -331,20 +271,14 @@ static const struct kill_scenario scenarios[] = {
 
 static const struct kill_scenario reaping[] = {
     {.name = "reap who had both ends",
-     .flags = KILL_NO_QUEUE | KILL_MANY_POINTS,
-     .setup = setup_both_ways,
-     .over = kill_pipe_over,
-     .check = check,
+     WORLD(KILL_MANY_POINTS, setup_both_ways),
      .bytes = 200,
      .items = 2,
      .last = {1},
      .ready = kill_pipe_drop_both,
      .operate = {op_nothing, NULL, NULL, kill_op_reap}},
     {.name = "reap who had one end",
-     .flags = KILL_NO_QUEUE | KILL_MANY_POINTS,
-     .setup = setup_both_ways,
-     .over = kill_pipe_over,
-     .check = check,
+     WORLD(KILL_MANY_POINTS, setup_both_ways),
      .bytes = 200,
      .items = 2,
      .last = {1},
@@ -355,12 +289,10 @@ static const struct kill_scenario reaping[] = {
 int main(int argc, char **argv)
 {
     kill_begin(argc, argv, "kill_pipe");
-    for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
-        kill_run(&scenarios[i]);
+    KILL_EACH(kill_run, scenarios);
     for (size_t i = 0; i < sizeof scenarios / sizeof scenarios[0]; i++)
         if (scenarios[i].ready == NULL)
             kill_real(&scenarios[i]);
-    for (size_t i = 0; i < sizeof reaping / sizeof reaping[0]; i++)
-        kill_reaping(&reaping[i]);
+    KILL_EACH(kill_reaping, reaping);
     return kill_end();
 }

@@ -95,9 +95,9 @@ static bool sleeps_then_get(struct kill_world *world, uint32_t times)
     return times == 1;
 }
 
-/* The victim sleeps first, the peer behind it: then there is one item. The hook is also asked about
- * the peer, which stays where it is. */
-static bool sleeps_before_peer(struct kill_world *world, uint32_t times)
+/* The victim sleeps first, the peer behind it. The hook is also asked about the peer, which stays
+ * where it is. */
+static bool peer_sleeps_behind(struct kill_world *world, uint32_t times)
 {
     static bool inside;
     if (inside || times != 1)
@@ -105,21 +105,25 @@ static bool sleeps_before_peer(struct kill_world *world, uint32_t times)
     inside = true;
     peer_waits(world);
     inside = false;
-    harness_puts(world);
     return true;
 }
 
-/* Same, full queue: one place. */
+/* Then there is one item. */
+static bool sleeps_before_peer(struct kill_world *world, uint32_t times)
+{
+    bool first = peer_sleeps_behind(world, times);
+    if (first)
+        harness_puts(world);
+    return first;
+}
+
+/* Then there is one place in the full queue. */
 static bool sleeps_before_peer_full(struct kill_world *world, uint32_t times)
 {
-    static bool inside;
-    if (inside || times != 1)
-        return false;
-    inside = true;
-    peer_waits(world);
-    inside = false;
-    harness_gets(world);
-    return true;
+    bool first = peer_sleeps_behind(world, times);
+    if (first)
+        harness_gets(world);
+    return first;
 }
 
 /* Until the deadline. */
@@ -190,97 +194,81 @@ bool __wrap_kini_watch_is_long(const struct kini_self *self, int64_t now_ns)
 
 /* --- scenarios -------------------------------------------------------------------------------- */
 
+#define TOLD    .over = end_peer, .check = check_told
+#define IN_BEDS .flags = KILL_BEDS, .over = end_peer, .check = check_beds
+/* What the victim waits for comes in its sleep; or it is the victim that somebody waits for. */
+#define WAITS_FOR_ITEM(how) .puts = {0, 0, OTHERS}, .sleeps = (how)
+#define ONE_WAITS           .ready = peer_waits, .sleeps = sleeps_no_more
+
 static const struct kill_scenario scenarios[] = {
     {.name = "wait in get, then an item comes",
+     TOLD,
      .bytes = 40,
      .operate = {op_wait_get},
-     .puts = {0, 0, OTHERS},
-     .sleeps = sleeps_then_put,
-     .over = end_peer,
-     .check = check_told},
+     WAITS_FOR_ITEM(sleeps_then_put)},
     {.name = "wait in get, one waits behind, then an item comes",
+     TOLD,
      .bytes = 40,
      .operate = {op_wait_get, op_wait_get},
-     .puts = {0, 0, OTHERS},
-     .sleeps = sleeps_before_peer,
-     .over = end_peer,
-     .check = check_told},
+     WAITS_FOR_ITEM(sleeps_before_peer)},
     {.name = "wait in get in a bed, then an item comes",
-     .flags = KILL_BEDS,
+     IN_BEDS,
      .bytes = 40,
      .operate = {op_wait_get},
-     .puts = {0, 0, OTHERS},
-     .sleeps = sleeps_then_put,
-     .over = end_peer,
-     .check = check_beds},
+     WAITS_FOR_ITEM(sleeps_then_put)},
     {.name = "wait in get in a bed, one waits behind in another, then an item comes",
-     .flags = KILL_BEDS,
+     IN_BEDS,
      .bytes = 40,
      .operate = {op_wait_get, op_wait_get},
-     .puts = {0, 0, OTHERS},
-     .sleeps = sleeps_before_peer,
-     .over = end_peer,
-     .check = check_beds},
+     WAITS_FOR_ITEM(sleeps_before_peer)},
     {.name = "put, and one waits in a bed",
-     .flags = KILL_BEDS,
+     IN_BEDS,
      .bytes = 40,
-     .ready = peer_waits,
-     .sleeps = sleeps_no_more,
+     ONE_WAITS,
      .operate = {op_put, op_wait_get},
-     .puts = {1000},
-     .over = end_peer,
-     .check = check_beds},
+     .puts = {1000}},
     {.name = "wait in get until the deadline",
+     TOLD,
      .flags = KILL_MAY_BE_EMPTY,
      .bytes = 40,
      .operate = {op_wait_get_shortly},
-     .sleeps = sleeps_on,
-     .over = end_peer,
-     .check = check_told},
+     .sleeps = sleeps_on},
     {.name = "put, and one waits",
+     TOLD,
      .bytes = 40,
-     .ready = peer_waits,
-     .sleeps = sleeps_no_more,
+     ONE_WAITS,
      .operate = {op_put, op_wait_get},
-     .puts = {1000},
-     .over = end_peer,
-     .check = check_told},
+     .puts = {1000}},
     {.name = "put a block, and one waits",
+     TOLD,
      .bytes = 400,
-     .ready = peer_waits,
-     .sleeps = sleeps_no_more,
+     ONE_WAITS,
      .operate = {op_put, op_wait_get},
-     .puts = {1000},
-     .over = end_peer,
-     .check = check_told},
+     .puts = {1000}},
     {.name = "wait in put, then there is room",
+     TOLD,
      .bytes = 40,
      .items = 2,
      .max_items = 2,
      .operate = {op_wait_put},
      .puts = {1000},
-     .sleeps = sleeps_then_get,
-     .over = end_peer,
-     .check = check_told},
+     .sleeps = sleeps_then_get},
     {.name = "wait in put, one waits behind, then there is room",
+     TOLD,
      .bytes = 400,
      .items = 2,
      .max_items = 2,
      .operate = {op_wait_put, op_wait_put},
      .puts = {1000, 1001},
-     .sleeps = sleeps_before_peer_full,
-     .over = end_peer,
-     .check = check_told},
+     .sleeps = sleeps_before_peer_full},
     {.name = "get, and one waits in put",
+     TOLD,
      .bytes = 40,
      .items = 2,
      .max_items = 2,
-     .ready = peer_waits,
-     .sleeps = sleeps_no_more,
+     ONE_WAITS,
      .operate = {op_get, op_wait_put},
-     .puts = {0, 1001},
-     .over = end_peer,
-     .check = check_told},
+     .puts = {0, 1001}},
 };
 
 /* --- the reaper of one that was chosen -------------------------------------------------------- */
