@@ -4,9 +4,7 @@
  * there and sees the end of file. The argument says which form: single (one sender and one receiver
  * each way: the order is checked) or several. KIN_STORM_SECONDS and KIN_SEED change length and
  * seed. */
-#include "arena/arena.h"
-#include "storm/ledger.h"
-#include "storm/storm.h"
+#include "storm/round.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -124,18 +122,12 @@ static void receive_items(uint64_t me, struct kin_pipe *end, int to, struct hand
     }
 }
 
-static void reap(void)
-{
-    while (kini_load(&shared->stop) == 0)
-        KT_CHECK(kin_arena_reap(arena) >= 0);
-}
-
 static void act(int place, uint64_t me)
 {
     if (place == REAPER) {
         kin_pipe_close(ends[0]);
         kin_pipe_close(ends[1]);
-        reap();
+        round_reap(arena, &shared->stop);
         return;
     }
     int to = receiving_end(place), mine = is_receiver(place) ? to : 1 - to;
@@ -251,16 +243,11 @@ static void round_of(struct kt_random *random, struct ledger_sums *sums, int64_t
     for (int i = 0; i < PLACES; i++)
         if (is_used(i))
             pids[i] = start(i);
-    while (kin_now_ns() < until && kini_load(&ledger->next) < LEDGER_ITEMS) {
-        usleep((useconds_t)kt_random_below(random, 2500));
-        strike(random);
-    }
+    round_strike(random, ledger, until, strike);
     calm_down(random);
-    const char *wrong = ledger_check(ledger, sums);
-    ck_assert_msg(wrong == NULL, "%s", wrong);
+    round_account(ledger, sums);
     KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count == 1);
-    ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
-    ck_assert_uint_le(kt_stat(arena).used_bytes, 64 * 65536);
+    round_leaves_nothing(arena);
 }
 
 START_TEST(storm)
@@ -289,9 +276,6 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    form = &forms[argc > 1 && strcmp(argv[1], forms[0].name) == 0 ? 0 : 1];
-    Suite *suite = suite_create("storm/pipe");
-    TCase *t = kt_case(suite, form->name, 60 + storm_seconds());
-    tcase_add_test(t, storm);
-    return kt_run(suite);
+    form = &forms[round_form(forms, sizeof forms[0], KINI_COUNT(forms), argc, argv)];
+    return round_main("storm/pipe", form->name, storm);
 }

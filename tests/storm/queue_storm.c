@@ -2,9 +2,7 @@
  * Producers, consumers and reapers of one queue are killed at random, stopped and continued; every
  * item is accounted for (ledger.h). The first argument says which form: inline, blocks, bounded,
  * growing. KIN_STORM_SECONDS and KIN_SEED change length and seed. */
-#include "arena/arena.h"
-#include "storm/ledger.h"
-#include "storm/storm.h"
+#include "storm/round.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -169,12 +167,6 @@ static void consume(uint64_t me, struct hand *hand)
     }
 }
 
-static void reap(void)
-{
-    while (kini_load(&shared->stop) == 0)
-        KT_CHECK(kin_arena_reap(arena) >= 0);
-}
-
 static pid_t start(int place)
 {
     uint64_t me = ++incarnation;
@@ -185,7 +177,7 @@ static pid_t start(int place)
         else if (place < PRODUCERS + CONSUMERS)
             consume(me, &shared->hands[place - PRODUCERS]);
         else
-            reap();
+            round_reap(arena, &shared->stop);
         if (me % 2)
             kin_arena_detach(arena);
         _exit(0);
@@ -282,13 +274,9 @@ static void round_of(struct kt_random *random, struct ledger_sums *sums, int64_t
     ledger_clear(ledger);
     for (int i = 0; i < PROCESSES; i++)
         pids[i] = start(i);
-    while (kin_now_ns() < until && kini_load(&ledger->next) < LEDGER_ITEMS) {
-        usleep((useconds_t)kt_random_below(random, 2500));
-        strike(random);
-    }
+    round_strike(random, ledger, until, strike);
     calm_down();
-    const char *wrong = ledger_check(ledger, sums);
-    ck_assert_msg(wrong == NULL, "%s", wrong);
+    round_account(ledger, sums);
     KT_UNTIL(kin_arena_reap(arena) == 0 && kt_stat(arena).participants_count == 1);
 }
 
@@ -309,13 +297,12 @@ START_TEST(storm)
         if (++rounds % 3 == 0) { /* sometimes the queue goes on, sometimes there is a new one */
             kin_queue_destroy(queue);
             queue = NULL;
-            ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
-            ck_assert_uint_le(kt_stat(arena).used_bytes, 64 * 65536);
+            round_leaves_nothing(arena);
         }
     }
     kin_queue_destroy(queue);
     ck_assert_uint_eq(kt_stat(arena).threads_count, 1);
-    ck_assert_uint_le(kt_stat(arena).used_bytes, 64 * 65536);
+    round_leaves_nothing(arena);
     printf("%s: %" PRIu64 " killed; %" PRIu64 " items put, %" PRIu64 " delivered, %" PRIu64
            " lost in a victim's hands, %" PRIu64 " producers killed in put\n",
            form->name, kills, sums.put, sums.delivered, sums.lost_in_hands, sums.died_in_put);
@@ -327,12 +314,6 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    form = &forms[0];
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
-        if (argc > 1 && strcmp(argv[1], forms[i].name) == 0)
-            form = &forms[i];
-    Suite *suite = suite_create("storm/queue");
-    TCase *t = kt_case(suite, form->name, 60 + storm_seconds());
-    tcase_add_test(t, storm);
-    return kt_run(suite);
+    form = &forms[round_form(forms, sizeof forms[0], KINI_COUNT(forms), argc, argv)];
+    return round_main("storm/queue", form->name, storm);
 }

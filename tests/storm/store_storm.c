@@ -5,10 +5,8 @@
  * others they are killed, what is left must come out in the order of its kind, and a join must end
  * with the last item. The first argument says which form. KIN_STORM_SECONDS and KIN_SEED change
  * length and seed. */
-#include "arena/arena.h"
 #include "chan/ring.h"
-#include "storm/ledger.h"
-#include "storm/storm.h"
+#include "storm/round.h"
 
 #include <inttypes.h>
 #include <signal.h>
@@ -245,12 +243,6 @@ static void consume(uint64_t me, struct hand *hand)
 
 /* --- the others ------------------------------------------------------------------------------- */
 
-static void reap(void)
-{
-    while (kini_load(&shared->stop) == 0)
-        KT_CHECK(kin_arena_reap(arena) >= 0);
-}
-
 static void join(void)
 {
     while (kini_load(&shared->stop) == 0) {
@@ -272,7 +264,7 @@ static pid_t start(int place)
         else if (place == PROCESSES - 1 && form->joinable)
             join();
         else
-            reap();
+            round_reap(arena, &shared->stop);
         if (me % 2)
             kin_arena_detach(arena);
         _exit(0);
@@ -492,17 +484,12 @@ static void round_of(struct kt_random *random, struct ledger_sums *sums, int64_t
     for (int i = 0; i < PROCESSES; i++)
         if (is_used(i))
             pids[i] = start(i);
-    while (kin_now_ns() < until && kini_load(&ledger->next) < LEDGER_ITEMS) {
-        usleep((useconds_t)kt_random_below(random, 2500));
-        strike(random);
-    }
+    round_strike(random, ledger, until, strike);
     calm_down(random);
-    const char *wrong = ledger_check(ledger, sums);
-    ck_assert_msg(wrong == NULL, "%s", wrong);
+    round_account(ledger, sums);
     reap_all();
     kin_queue_destroy(queue);
-    ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
-    ck_assert_uint_le(kt_stat(arena).used_bytes, 64 * 65536);
+    round_leaves_nothing(arena);
 }
 
 START_TEST(storm)
@@ -531,12 +518,6 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    form = &forms[0];
-    for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++)
-        if (argc > 1 && strcmp(argv[1], forms[i].name) == 0)
-            form = &forms[i];
-    Suite *suite = suite_create("storm/store");
-    TCase *t = kt_case(suite, form->name, 60 + storm_seconds());
-    tcase_add_test(t, storm);
-    return kt_run(suite);
+    form = &forms[round_form(forms, sizeof forms[0], KINI_COUNT(forms), argc, argv)];
+    return round_main("storm/store", form->name, storm);
 }
