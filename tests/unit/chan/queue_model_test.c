@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The queue against a simple model of it: random operations with equal answers. */
-#include "lib/kin_test.h"
+#include "model_fixture.h"
 
 #define MODEL_MOST 4096
 
@@ -10,10 +10,6 @@ static struct {
     uint64_t max_items;
     bool shut, dropped;
 } model;
-
-static struct kin_queue *queue;
-static unsigned char *data, *back;
-static uint64_t most_bytes;
 
 static void put(struct kt_random *random, uint64_t way)
 {
@@ -50,8 +46,7 @@ static int64_t when_empty(int otherwise)
 
 static void get(struct kt_random *random, uint64_t way)
 {
-    uint64_t capacity =
-        kt_random_below(random, 4) ? most_bytes : kt_random_below(random, most_bytes + 1);
+    uint64_t capacity = some_capacity(random);
     int64_t r = way == 0 ? kin_queue_try_get(queue, back, capacity)
                          : kin_queue_get(queue, back, capacity, KIN_NOW);
     if (r >= 0)
@@ -137,64 +132,51 @@ static void look(void)
     KT_CHECK(kin_queue_max_items(queue) == model.max_items);
 }
 
-static void run(struct kin_arena *arena, struct kt_random *random, int steps)
+static void step(struct kt_random *random, uint64_t what, uint64_t favour)
+{
+    if (what < 2)
+        put_many(random);
+    else if (what > 97)
+        get_many(random);
+    else if (what < favour)
+        put(random, what % 2);
+    else if (what < 90)
+        get(random, what % 2);
+    else if (what < 94)
+        get_alloc();
+    else
+        look();
+}
+
+static void shut(struct kt_random *random)
+{
+    enum kin_shutdown when = kt_random_below(random, 2) ? KIN_AT_ONCE : KIN_WHEN_DRAINED;
+    KT_CHECK(kin_queue_shutdown(queue, when) == 0);
+    model.shut = true;
+    model.dropped = when == KIN_AT_ONCE;
+    model.count = model.dropped ? 0 : model.count;
+}
+
+static void run(struct kin_arena *arena, struct kt_random *random)
 {
     static const uint64_t bounds[] = {0, 0, 1, 2, 3, 4, 17, 300, 1025};
     static const uint32_t inline_bytes[] = {0, 1, 100, 1008};
-    static const uint64_t lengths[] = {16, 113, 3000, 70000};
     memset(&model, 0, sizeof model);
     model.max_items = bounds[kt_random_below(random, 9)];
-    most_bytes = lengths[kt_random_below(random, 4)];
+    choose_most_bytes(random);
     queue = kt_queue(arena, model.max_items, inline_bytes[kt_random_below(random, 4)]);
-    uint64_t favour = 50; /* in waves: filling up, then draining */
-    int end = (int)kt_random_below(random, (uint64_t)steps * 2);
-    for (int i = 0; i < steps; i++) {
-        if (i % 500 == 0)
-            favour = 20 + kt_random_below(random, 60);
-        if (i == end) {
-            enum kin_shutdown when = kt_random_below(random, 2) ? KIN_AT_ONCE : KIN_WHEN_DRAINED;
-            KT_CHECK(kin_queue_shutdown(queue, when) == 0);
-            model.shut = true;
-            model.dropped = when == KIN_AT_ONCE;
-            model.count = model.dropped ? 0 : model.count;
-        }
-        uint64_t what = kt_random_below(random, 100);
-        if (what < 2)
-            put_many(random);
-        else if (what > 97)
-            get_many(random);
-        else if (what < favour)
-            put(random, what % 2);
-        else if (what < 90)
-            get(random, what % 2);
-        else if (what < 94)
-            get_alloc();
-        else
-            look();
-    }
+    run_in_waves(random, 4000, step, shut);
     look();
     kin_queue_destroy(queue);
 }
 
 START_TEST(equal_to_the_model)
 {
-    struct kin_arena *arena = kt_arena(1 * GIB);
-    struct kt_random random = kt_random_of("equal_to_the_model", (uint64_t)_i);
-    data = malloc(70000);
-    back = malloc(70000);
-    for (int i = 0; i < kt_scaled(60); i++)
-        run(arena, &random, 4000);
-    ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
-    free(data);
-    free(back);
-    kin_arena_detach(arena);
+    run_often("equal_to_the_model", _i, run);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("chan/queue_model");
-    TCase *t = kt_case(suite, "model", 60);
-    tcase_add_loop_test(t, equal_to_the_model, 0, 4);
-    return kt_run(suite);
+    return model_main("chan/queue_model", equal_to_the_model);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Every kind of queue against a simple model of it: random operations with equal answers. What is
  * taken in place may be released, or come back, later. */
-#include "lib/kin_test.h"
+#include "model_fixture.h"
 
 #define MODEL_MOST 3000
 
@@ -16,10 +16,6 @@ static struct {
     bool shut, dropped;
     struct kin_queue_opts opts;
 } model;
-
-static struct kin_queue *queue;
-static unsigned char *data, *back;
-static uint64_t most_bytes;
 
 static bool goes_before(const struct item *a, const struct item *b)
 {
@@ -90,8 +86,7 @@ static void took(const void *message, int64_t bytes)
 
 static void get(struct kt_random *random, uint64_t way)
 {
-    uint64_t capacity =
-        kt_random_below(random, 4) ? most_bytes : kt_random_below(random, most_bytes + 1);
+    uint64_t capacity = some_capacity(random);
     int64_t r = way == 0 ? kin_queue_try_get(queue, back, capacity)
                          : kin_queue_get(queue, back, capacity, KIN_NOW);
     if (r >= 0)
@@ -167,61 +162,44 @@ static void shut(struct kt_random *random)
 static void choose(struct kt_random *random)
 {
     static const uint64_t bounds[] = {0, 0, 0, 1, 2, 5, 63, 300}, bytes[] = {0, 0, 1, 500, 200000};
-    static const uint64_t lengths[] = {16, 113, 3000, 70000};
     memset(&model, 0, sizeof model);
     model.opts.max_items = bounds[kt_random_below(random, 8)];
     model.opts.kind = (uint32_t)kt_random_below(random, 3);
     model.opts.joinable = (uint32_t)kt_random_below(random, 2);
     model.opts.max_bytes = bytes[kt_random_below(random, 5)];
-    most_bytes = lengths[kt_random_below(random, 4)];
+    choose_most_bytes(random);
 }
 
-static void run(struct kin_arena *arena, struct kt_random *random, int steps)
+static void step(struct kt_random *random, uint64_t what, uint64_t favour)
+{
+    if (what < favour)
+        put(random, what % 3);
+    else if (what < 88)
+        get(random, what % 2);
+    else if (what < 92)
+        take_in_place();
+    else if (what < 96)
+        done();
+    else
+        look(random);
+}
+
+static void run(struct kin_arena *arena, struct kt_random *random)
 {
     choose(random);
     KT_CHECK(kin_queue_create(arena, &model.opts, &queue) == 0);
-    uint64_t favour = 50; /* in waves: filling up, then draining */
-    int end = (int)kt_random_below(random, (uint64_t)steps * 2);
-    for (int i = 0; i < steps; i++) {
-        if (i % 500 == 0)
-            favour = 20 + kt_random_below(random, 60);
-        if (i == end)
-            shut(random);
-        uint64_t what = kt_random_below(random, 100);
-        if (what < favour)
-            put(random, what % 3);
-        else if (what < 88)
-            get(random, what % 2);
-        else if (what < 92)
-            take_in_place();
-        else if (what < 96)
-            done();
-        else
-            look(random);
-    }
+    run_in_waves(random, 3000, step, shut);
     look(random);
     kin_queue_destroy(queue);
 }
 
 START_TEST(equal_to_the_model)
 {
-    struct kin_arena *arena = kt_arena(1 * GIB);
-    struct kt_random random = kt_random_of("store_equal_to_the_model", (uint64_t)_i);
-    data = malloc(70000);
-    back = malloc(70000);
-    for (int i = 0; i < kt_scaled(60); i++)
-        run(arena, &random, 3000);
-    ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
-    free(data);
-    free(back);
-    kin_arena_detach(arena);
+    run_often("store_equal_to_the_model", _i, run);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("chan/store_model");
-    TCase *t = kt_case(suite, "model", 60);
-    tcase_add_loop_test(t, equal_to_the_model, 0, 4);
-    return kt_run(suite);
+    return model_main("chan/store_model", equal_to_the_model);
 }
