@@ -6,8 +6,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define PUT_NUMBER 1000u
 
@@ -214,34 +212,27 @@ static void check_strangers(struct kill_world *world, struct kill_view *view)
 
 #define THE_DEAD 2u /* an actor that died before the others began */
 
-/* In a child: what kini_returned_remove does, up to where nobody is told yet. */
-static _Noreturn void die_removing(struct kill_world *world)
+static bool has_taken_what_it_removes(struct kill_world *world, uint32_t slot)
 {
-    struct kini_self *self = kini_enter(world->live);
-    struct kini_returned_shm *returned = &world->queue->shm->returned;
-    if (self == NULL)
-        _exit(1);
-    kini_ilock_lock(self, &returned->lock);
-    uint64_t block = kini_load(&returned->first);
-    kini_store(&returned->lock.arg[0], block);
-    kini_journal_begin(&returned->lock, KINI_RETURNED_REMOVE);
-    kini_store(&returned->first, kini_load(&kini_message_of(world->live, block)->next));
-    kini_message_take(self, block, world->queue->shm->tag);
-    world->page->actors[THE_DEAD].value = world->live->slot;
-    _exit(0);
+    struct kini_ilock_shm *lock = &world->queue->shm->returned.lock;
+    if (lock->op != KINI_RETURNED_REMOVE)
+        return false;
+    uint64_t word = kini_block_header(world->live, lock->arg[0])->word;
+    return KINI_BLOCK_STATE(word) == KINI_BLOCK_TAKEN && KINI_BLOCK_SLOT(word) == slot;
 }
 
 /* H: and somebody died while it took the first of them. */
 static void setup_removed(struct kill_world *world)
 {
-    int status = 0;
+    struct kill_victim victim;
     setup_returned(world);
-    pid_t pid = fork();
-    if (pid == 0)
-        die_removing(world);
-    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
-        kill_broken("a child that was to die at the list of returned did not");
-    world->dead_slots[THE_DEAD] = (uint32_t)world->page->actors[THE_DEAD].value;
+    kill_victim_start(world, &victim, THE_DEAD);
+    while (!has_taken_what_it_removes(world, victim.slot) && !victim.done)
+        kill_victim_step(world, &victim);
+    if (victim.done)
+        kill_broken("nobody died at the list of returned");
+    kill_victim_end(&victim);
+    world->dead_slots[THE_DEAD] = victim.slot;
 }
 
 /* --- scenarios -------------------------------------------------------------------------------- */
@@ -390,7 +381,7 @@ static bool sleeps_for_the_dead(struct kill_world *world, uint32_t times)
 static int64_t op_reap_the_dead(struct kill_world *world, uint32_t who)
 {
     (void)who;
-    int r = kini_reap(world->live, (uint32_t)world->page->actors[THE_DEAD].value);
+    int r = kini_reap(world->live, world->dead_slots[THE_DEAD]);
     return r == 1 ? -EAGAIN : -EIO;
 }
 
@@ -526,7 +517,7 @@ static const struct kill_scenario pairs[] = {
      .setup = setup_removed,
      .warm = warm_caches,
      .sleeps = sleeps_for_the_dead,
-     .operate = {op_take_and_say, op_reap_the_dead},
+     .operate = {op_take_and_say, op_reap_the_dead, op_take},
      .check = check_own},
     {.name = "destroy the handle and take",
      .flags = KILL_LOCKS | KILL_MAY_BE_EMPTY,
