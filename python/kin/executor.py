@@ -4,7 +4,10 @@ An executor makes that queue of a class of its own module, whatever its context 
 class is chosen by the context.
 """
 
+import copyreg
+import multiprocessing.queues
 import sys
+from multiprocessing.reduction import ForkingPickler
 
 from .queues import Queue, _End
 
@@ -53,7 +56,14 @@ def _chooser(standard, is_ours):
         )
 
     call_queue.of_kin = True
+    # Its own class is not found under its name any more, and a worker needs no more than a queue.
+    ForkingPickler.register(standard, _reduce_to_plain)
     return call_queue
+
+
+def _reduce_to_plain(queue):
+    plain = multiprocessing.queues.Queue
+    return copyreg._reconstructor, (plain, object, None), queue.__getstate__()
 
 
 def adopt(is_ours):

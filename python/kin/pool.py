@@ -159,6 +159,16 @@ class Pool(_standard.Pool):
         self._inqueue, self._outqueue = _TaskQueue(ctx=self._ctx), _ResultQueue(ctx=self._ctx)
         self._quick_put, self._quick_get = self._inqueue.put, _Once(self._outqueue, self).get
 
+    def _map_async(self, func, iterable, mapper, chunksize=None, *callbacks, **named_callbacks):
+        """The number of workers that there ought to be counts: all may be dead just now."""
+        if chunksize is None:
+            if not hasattr(iterable, "__len__"):
+                iterable = list(iterable)
+            chunksize = -(-len(iterable) // (self._processes * 4))
+        return super()._map_async(
+            func, iterable, mapper, chunksize, *callbacks, **named_callbacks
+        )
+
     @staticmethod
     def Process(ctx, *args, **kwds):
         """A worker, whose queues note what it takes and what it is done with."""

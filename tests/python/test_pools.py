@@ -156,6 +156,17 @@ def test_idle_workers_that_are_killed(only_kin):
             assert pool.map_async(square, range(10)).get(30) == [x * x for x in range(10)]
 
 
+def test_tasks_for_a_pool_whose_workers_are_all_gone(only_kin):
+    with only_kin.Pool(2) as pool:
+        workers, pool._pool[:] = list(pool._pool), []
+        try:
+            results = pool.map_async(square, iter(range(9)))
+            nothing = pool.map_async(square, [])
+        finally:
+            pool._pool.extend(workers)
+        assert results.get(30) == [x * x for x in range(9)] and nothing.get(30) == []
+
+
 def test_the_pool_of_the_standard_library_on_our_context(only_kin):
     with multiprocessing.pool.Pool(2, context=only_kin) as pool:
         assert pool.map(square, range(10)) == [x * x for x in range(10)]
@@ -220,6 +231,12 @@ def test_calls_go_through_our_queue():
         assert executor.submit(square, 3).result(30) == 9
         assert isinstance(executor._call_queue, kin.queues.Queue)
         assert isinstance(executor._result_queue, kin.queues.SimpleQueue)
-    with concurrent.futures.ProcessPoolExecutor(1) as executor:
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_executors_on_other_contexts_are_left_alone(method):
+    kin.get_start_method()  # executors are adopted by now
+    context = multiprocessing.get_context(method)
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as executor:
         assert executor.submit(square, 3).result(30) == 9
         assert not isinstance(executor._call_queue, kin.queues.Queue)
