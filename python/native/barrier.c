@@ -95,6 +95,7 @@ static void dealloc(PyObject *self)
 {
     PyObject *action = ((struct barrier *)self)->action;
     PyObject *timeout = ((struct barrier *)self)->timeout;
+    PyObject_GC_UnTrack(self);
     kinpy_dealloc(self, destroy);
     Py_XDECREF(action);
     Py_XDECREF(timeout);
@@ -219,11 +220,27 @@ static PyGetSetDef members[] = {
     {0},
 };
 
+/* An action is often a method of the object that has the barrier. */
+static int traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((struct barrier *)self)->action);
+    return 0;
+}
+
+static int clear(PyObject *self)
+{
+    Py_CLEAR(((struct barrier *)self)->action);
+    return 0;
+}
+
 static PyType_Slot slots[] = {
     {Py_tp_doc, "Parties wait for one another; broken when one of them dies."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, init},
     {Py_tp_dealloc, dealloc},
+    {Py_tp_traverse, traverse},
+    {Py_tp_clear, clear},
     {Py_tp_methods, methods},
     {Py_tp_getset, members},
     {0, NULL},
@@ -232,6 +249,6 @@ static PyType_Slot slots[] = {
 PyType_Spec kinpy_barrier_spec = {
     .name = "kin._kin.Barrier",
     .basicsize = sizeof(struct barrier),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };

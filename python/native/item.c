@@ -345,6 +345,7 @@ size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD])
     return KINPY_HEAD;
 }
 
+#ifndef Py_GIL_DISABLED
 /* A pickler is used again, since to make one costs more than to use it; until somebody registers
  * another function for a type, for it has a copy of those. */
 static int is_current(struct kinpy_state *state)
@@ -391,9 +392,6 @@ static PyObject *dump(struct kinpy_state *state, PyObject *item)
 
 PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item)
 {
-#ifdef Py_GIL_DISABLED
-    return PyObject_CallOneArg(state->dumps, item);
-#else
     if (state->is_pickling) /* an item that pickles on its own account, or another thread */
         return PyObject_CallOneArg(state->dumps, item);
     state->is_pickling = 1;
@@ -409,8 +407,13 @@ PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item)
     PyErr_Restore(type, value, traceback);
     state->is_pickling = 0;
     return pickle;
-#endif
 }
+#else /* threads that run at once do not share a pickler */
+PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item)
+{
+    return PyObject_CallOneArg(state->dumps, item);
+}
+#endif
 
 /* What put_many sends of an item. */
 PyObject *kinpy_pack(PyObject *module, PyObject *item)

@@ -110,14 +110,43 @@ static int clear(PyObject *module)
     return 0;
 }
 
-/* The arena stays until the process ends: daemon threads may wait in it still. */
+/* The arena of the process stays until that ends: daemon threads may wait in it still. Those of
+ * another interpreter go with it: nothing of this module is left there, so nobody waits. */
 static void free_module(void *module)
 {
+    struct kinpy_state *state = module_state(module);
     clear(module);
+    if (PyInterpreterState_Get() == PyInterpreterState_Main())
+        return;
+    for (uint32_t i = 0; i < state->others_count; i++)
+        kin_arena_detach(state->others[i]);
+    if (state->arena != NULL)
+        kin_arena_detach(state->arena);
+    state->others_count = 0;
+    state->arena = NULL;
+}
+
+/* What the arena of new objects has in it, by the names of struct kin_arena_stats. */
+static PyObject *arena_stat(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct kin_arena *arena = kinpy_arena(module_state(module));
+    struct kin_arena_stats stat = {.size = sizeof stat};
+    if (arena == NULL)
+        return NULL;
+    int r = kin_arena_stat(arena, &stat);
+    if (r < 0)
+        return kinpy_raise(r);
+    return Py_BuildValue("{sIsIsIsKsKsKsK}", "participants_count", stat.participants_count,
+                         "threads_count", stat.threads_count, "objects_count", stat.objects_count,
+                         "reserved_bytes", stat.reserved_bytes, "committed_bytes",
+                         stat.committed_bytes, "used_bytes", stat.used_bytes, "deaths_count",
+                         stat.deaths_count);
 }
 
 static PyMethodDef functions[] = {
     {"pack", kinpy_pack, METH_O, NULL},
+    {"arena_stat", arena_stat, METH_NOARGS, NULL},
     {"arena_id", kinpy_arena_id, METH_NOARGS, NULL},
     {"is_known", kinpy_is_known, METH_O, NULL},
     {"accept", kinpy_accept, METH_VARARGS, NULL},
@@ -131,10 +160,10 @@ static PyMethodDef functions[] = {
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, exec},
-#if PY_VERSION_HEX >= 0x030c0000
+#ifdef Py_mod_multiple_interpreters /* 3.12; each has an arena of its own */
     {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #endif
-#if PY_VERSION_HEX >= 0x030d0000
+#ifdef Py_mod_gil /* 3.13 */
     {Py_mod_gil, Py_MOD_GIL_NOT_USED},
 #endif
     {0, NULL},

@@ -60,6 +60,16 @@ int kinpy_deadline(PyObject *timeout, kin_deadline *ret_deadline);
 int kinpy_block_timeout(const char *const *names, PyObject *const *args, Py_ssize_t skip,
                         Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline);
 
+/* No other thread does the same with that object meanwhile: the interpreter lock sees to that where
+ * there is one. */
+#ifdef Py_BEGIN_CRITICAL_SECTION
+#define KINPY_BEGIN_ALONE(object) Py_BEGIN_CRITICAL_SECTION(object)
+#define KINPY_END_ALONE()         Py_END_CRITICAL_SECTION()
+#else
+#define KINPY_BEGIN_ALONE(object) {
+#define KINPY_END_ALONE()         }
+#endif
+
 #define KINPY_RAISED INT64_MIN /* the exception of a signal handler is set */
 
 /* Wait without the interpreter. The main thread waits in slices and runs signal handlers in

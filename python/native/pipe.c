@@ -248,9 +248,12 @@ static PyObject *close_end(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct kinpy_object *object = (struct kinpy_object *)self;
-    struct kin_pipe *pipe = object->handle;
+    struct kin_pipe *pipe;
+    KINPY_BEGIN_ALONE(self);
+    pipe = object->handle;
     object->handle = NULL;
     drop_ready((struct end *)self);
+    KINPY_END_ALONE();
     Py_BEGIN_ALLOW_THREADS /* it waits until the threads that it sends away have gone */
         kin_pipe_close(pipe);
     Py_END_ALLOW_THREADS Py_RETURN_NONE;
@@ -262,9 +265,8 @@ static PyObject *closed(PyObject *self, void *unused)
     return PyBool_FromLong(((struct kinpy_object *)self)->handle == NULL);
 }
 
-static PyObject *file_number(PyObject *self, PyObject *unused)
+static PyObject *file_number_alone(PyObject *self)
 {
-    (void)unused;
     struct end *end = (struct end *)self;
     struct kin_pipe *pipe = open_end(self);
     if (pipe == NULL)
@@ -280,6 +282,16 @@ static PyObject *file_number(PyObject *self, PyObject *unused)
     }
     (void)!kin_ready_check(end->ready); /* not readable without a cause, as far as that can be */
     return PyLong_FromLong(kin_ready_fd(end->ready));
+}
+
+static PyObject *file_number(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *result;
+    KINPY_BEGIN_ALONE(self);
+    result = file_number_alone(self);
+    KINPY_END_ALONE();
+    return result;
 }
 
 KINPY_OPEN(open_method, struct kin_pipe, kin_pipe_inherit)

@@ -25,7 +25,11 @@ static struct kin_queue *open_queue(PyObject *self)
     struct queue *queue = (struct queue *)self;
     if (queue->closed == NULL)
         return kinpy_handle(self);
-    PyErr_SetObject((PyObject *)Py_TYPE(queue->closed), queue->closed);
+    /* A new one each time: the traceback of one that is kept would keep the queue. */
+    PyObject *args = PyObject_GetAttrString(queue->closed, "args");
+    if (args != NULL)
+        PyErr_SetObject((PyObject *)Py_TYPE(queue->closed), args);
+    Py_XDECREF(args);
     return NULL;
 }
 
@@ -488,10 +492,8 @@ static PyObject *join(PyObject *self, PyObject *unused)
     return r < 0 ? kinpy_raise(r) : Py_NewRef(Py_None);
 }
 
-/* A descriptor that is readable when a get would not block, and now and then without a cause. */
-static PyObject *file_number(PyObject *self, PyObject *unused)
+static PyObject *file_number_alone(PyObject *self)
 {
-    (void)unused;
     struct queue *queue = (struct queue *)self;
     struct kin_queue *handle = open_queue(self);
     if (handle == NULL)
@@ -511,15 +513,27 @@ static PyObject *file_number(PyObject *self, PyObject *unused)
     return PyLong_FromLong(kin_ready_fd(queue->ready));
 }
 
-/* From now on put and get raise that exception. */
+/* A descriptor that is readable when a get would not block, and now and then without a cause. */
+static PyObject *file_number(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    PyObject *result;
+    KINPY_BEGIN_ALONE(self);
+    result = file_number_alone(self);
+    KINPY_END_ALONE();
+    return result;
+}
+
+/* From now on put and get raise such an exception. The first one stays: others may look at it. */
 static PyObject *close_queue(PyObject *self, PyObject *exception)
 {
     struct queue *queue = (struct queue *)self;
     if (!PyExceptionInstance_Check(exception))
         return PyErr_Format(PyExc_TypeError, "_close is called with an exception");
-    PyObject *before = queue->closed;
-    queue->closed = Py_NewRef(exception);
-    Py_XDECREF(before);
+    KINPY_BEGIN_ALONE(self);
+    if (queue->closed == NULL)
+        queue->closed = Py_NewRef(exception);
+    KINPY_END_ALONE();
     Py_RETURN_NONE;
 }
 
