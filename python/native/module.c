@@ -144,9 +144,21 @@ static PyObject *arena_stat(PyObject *module, PyObject *unused)
                          stat.deaths_count);
 }
 
+/* Repair what the dead left behind, now; how many there were. */
+static PyObject *arena_reap(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct kin_arena *arena = kinpy_arena(module_state(module));
+    if (arena == NULL)
+        return NULL;
+    int r = kin_arena_reap(arena);
+    return r < 0 ? kinpy_raise(r) : PyLong_FromLong(r);
+}
+
 static PyMethodDef functions[] = {
     {"pack", kinpy_pack, METH_O, NULL},
     {"arena_stat", arena_stat, METH_NOARGS, NULL},
+    {"arena_reap", arena_reap, METH_NOARGS, NULL},
     {"arena_id", kinpy_arena_id, METH_NOARGS, NULL},
     {"is_known", kinpy_is_known, METH_O, NULL},
     {"accept", kinpy_accept, METH_VARARGS, NULL},
