@@ -73,6 +73,12 @@ KIN_API int kin_object_key(const void *object, uint32_t *ret_key);
  * -ESTALE if the object is gone. Errors: -ESTALE, -ENOMEM. Safety: any thread | any process. */
 KIN_API KIN_NODISCARD int64_t kin_object_receive(struct kin_arena *arena, uint32_t key);
 
+/* Take its name from an object, as unlink does from a file: those who have it go on, nobody finds
+ * it by name any more, and the name is free for another. Nothing happens if it has none; the ends
+ * of a pipe have none, for the name is that of both. Errors: -EINVAL, -ESTALE.
+ * Safety: any thread | any process. */
+KIN_API int kin_object_unname(const void *object);
+
 KIN_END
 
 #endif

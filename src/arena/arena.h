@@ -222,6 +222,8 @@ int kini_object_create(struct kini_self *self, const struct kini_new_object *new
  * -ENOENT; -EPROTOTYPE: *ret_id is of another type; -EBUSY. */
 int kini_object_open(struct kini_self *self, const struct kini_new_object *new, uint32_t *ret_id,
                      uint32_t *ret_gen);
+/* Nobody finds it by its name any more. We hold it. */
+void kini_object_unname(struct kini_self *self, uint32_t id);
 /* Take hold of the object of that tag; what was kept until somebody does is now kept by nobody but
  * its holders. name: for messages. -ENOENT: it is gone; -EBUSY. */
 int kini_object_hold(struct kini_self *self, uint32_t tag, const char *name);

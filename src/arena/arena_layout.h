@@ -248,7 +248,7 @@ enum kini_object_state {
 struct kini_object_shm {
     kini_a64 state;
     kini_a64 offset; /* of the type's own structure */
-    char name[32];
+    char name[32]; /* W: the creator; the first byte also any holder, to 0, under the object lock */
     /* Tags of objects that keep this one, as a holder does. W: the creator; cleared by the first
      * who takes hold of what is only kept until then */
     kini_a32 kept_by[2];

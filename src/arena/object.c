@@ -386,6 +386,16 @@ int kini_object_open(struct kini_self *self, const struct kini_new_object *new, 
     return r;
 }
 
+void kini_object_unname(struct kini_self *self, uint32_t id)
+{
+    struct kin_arena *arena = self->arena;
+    pthread_mutex_lock(&arena->mutex);
+    kini_ilock_lock(self, &arena->super->object_lock);
+    arena->objects[id].name[0] = '\0'; /* one byte: killed before or after it */
+    kini_ilock_unlock(self, &arena->super->object_lock);
+    pthread_mutex_unlock(&arena->mutex);
+}
+
 /* --- by tag --------------------------------------------------------------------------------- */
 
 bool kini_object_lives(struct kin_arena *arena, uint32_t tag)

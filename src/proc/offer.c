@@ -136,18 +136,39 @@ void kin_offer_destroy(struct kin_offer *offer)
     free(offer);
 }
 
+/* The calling thread, if it is the handle of an object that is there. */
+static struct kini_self *enter(const struct kini_handle *handle, int *ret_error)
+{
+    if (handle == NULL || handle->type == KINI_OBJECT_NONE) {
+        *ret_error = kini_fail(-EINVAL, "no handle of an object");
+        return NULL;
+    }
+    struct kini_self *self = kini_enter(handle->arena);
+    if (self == NULL) {
+        *ret_error = kini_enter_error();
+        return NULL;
+    }
+    pthread_mutex_lock(&handle->arena->mutex);
+    *ret_error = check_object(handle);
+    pthread_mutex_unlock(&handle->arena->mutex);
+    return *ret_error == 0 ? self : NULL;
+}
+
 int kin_object_key(const void *object, uint32_t *ret_key)
 {
     const struct kini_handle *handle = object;
-    if (handle == NULL || handle->type == KINI_OBJECT_NONE)
-        return kini_fail(-EINVAL, "no handle of an object");
-    struct kini_self *self = kini_enter(handle->arena);
-    if (self == NULL)
-        return kini_enter_error();
-    pthread_mutex_lock(&handle->arena->mutex);
-    int r = check_object(handle);
-    pthread_mutex_unlock(&handle->arena->mutex);
-    if (r == 0)
+    int r;
+    if (enter(handle, &r) != NULL)
         *ret_key = handle->tag;
+    return r;
+}
+
+int kin_object_unname(const void *object)
+{
+    const struct kini_handle *handle = object;
+    int r;
+    struct kini_self *self = enter(handle, &r);
+    if (self != NULL)
+        kini_object_unname(self, handle->id);
     return r;
 }

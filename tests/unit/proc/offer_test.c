@@ -194,6 +194,26 @@ START_TEST(keys_in_one_arena)
 }
 END_TEST
 
+START_TEST(a_name_is_given_up)
+{
+    struct kin_lock *first, *second, *same;
+    KT_OK(kin_lock_open(arena, "lock", NULL, &first));
+    KT_OK(kin_object_unname(first));
+    KT_IS(kin_lock_find(arena, "lock", &same), -ENOENT);
+    KT_OK(kin_lock_open(arena, "lock", NULL, &second));
+    KT_OK(kin_lock_acquire(first, KIN_NOW)); /* another one */
+    ck_assert_int_eq(kin_lock_locked(second), 0);
+    KT_OK(kin_object_unname(first)); /* has none, and takes nobody's */
+    KT_OK(kin_lock_find(arena, "lock", &same));
+    KT_OK(kin_lock_release(first));
+    kin_lock_destroy(first);
+    kin_lock_destroy(same);
+    kin_lock_destroy(second);
+    KT_IS(kin_object_unname(NULL), -EINVAL);
+    ck_assert_uint_eq(kt_stat(arena).objects_count, 0);
+}
+END_TEST
+
 static int play_daemon(void *memory, const char *arg)
 {
     struct board *b = memory;
@@ -253,6 +273,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, nobody_comes);
     tcase_add_test(t, a_fork_meanwhile);
     tcase_add_test(t, keys_in_one_arena);
+    tcase_add_test(t, a_name_is_given_up);
     tcase_add_test(t, a_daemon_ends_with_its_parent);
     return kt_run(suite);
 }
