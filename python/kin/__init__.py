@@ -10,12 +10,13 @@ from multiprocessing import process, reduction, util
 
 from . import connection, context, queues, synchronize
 from ._kin import ShutDown
+from .named import open
 
 __version__ = "0.1.0"
 
 __all__ = [name for name in dir(context._default_context) if not name.startswith("_")]
 globals().update((name, getattr(context._default_context, name)) for name in __all__)
-__all__ += ["ShutDown", "install"]
+__all__ += ["ShutDown", "install", "open"]
 
 
 def install():
@@ -27,3 +28,9 @@ def install():
     for name in multiprocessing.__all__:
         setattr(multiprocessing, name, globals()[name])
     multiprocessing.connection.Pipe = connection.Pipe
+    from multiprocessing import shared_memory as replaced
+
+    from . import shared_memory
+
+    for name in shared_memory.__all__:
+        setattr(replaced, name, getattr(shared_memory, name))

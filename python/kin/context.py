@@ -81,59 +81,59 @@ class _Factories:
         except KeyError:
             raise ValueError("cannot find context for %r" % method) from None
 
-    def Lock(self):
+    def Lock(self, *, name=None):
         """Returns a non-recursive lock object"""
         from .synchronize import Lock
 
-        return Lock(ctx=self)
+        return Lock(name=name, ctx=self)
 
-    def RLock(self):
+    def RLock(self, *, name=None):
         """Returns a recursive lock object"""
         from .synchronize import RLock
 
-        return RLock(ctx=self)
+        return RLock(name=name, ctx=self)
 
-    def Condition(self, lock=None):
+    def Condition(self, lock=None, *, name=None):
         """Returns a condition object"""
         from .synchronize import Condition
 
-        return Condition(lock, ctx=self)
+        return Condition(lock, name=name, ctx=self)
 
-    def Semaphore(self, value=1):
+    def Semaphore(self, value=1, *, name=None):
         """Returns a semaphore object"""
         from .synchronize import Semaphore
 
-        return Semaphore(value, ctx=self)
+        return Semaphore(value, name=name, ctx=self)
 
-    def BoundedSemaphore(self, value=1):
+    def BoundedSemaphore(self, value=1, *, name=None):
         """Returns a bounded semaphore object"""
         from .synchronize import BoundedSemaphore
 
-        return BoundedSemaphore(value, ctx=self)
+        return BoundedSemaphore(value, name=name, ctx=self)
 
-    def Event(self):
+    def Event(self, *, name=None):
         """Returns an event object"""
         from .synchronize import Event
 
-        return Event(ctx=self)
+        return Event(name=name, ctx=self)
 
-    def Barrier(self, parties, action=None, timeout=None):
+    def Barrier(self, parties, action=None, timeout=None, *, name=None):
         """Returns a barrier object"""
         from .synchronize import Barrier
 
-        return Barrier(parties, action, timeout, ctx=self)
+        return Barrier(parties, action, timeout, name=name, ctx=self)
 
-    def Queue(self, maxsize=0):
+    def Queue(self, maxsize=0, *, maxbytes=0, raw=False, name=None):
         """Returns a queue object"""
         from .queues import Queue
 
-        return Queue(maxsize, ctx=self)
+        return Queue(maxsize, maxbytes=maxbytes, raw=raw, name=name, ctx=self)
 
-    def JoinableQueue(self, maxsize=0):
+    def JoinableQueue(self, maxsize=0, *, maxbytes=0, raw=False, name=None):
         """Returns a queue object"""
         from .queues import JoinableQueue
 
-        return JoinableQueue(maxsize, ctx=self)
+        return JoinableQueue(maxsize, maxbytes=maxbytes, raw=raw, name=name, ctx=self)
 
     def SimpleQueue(self):
         """Returns a queue object"""
@@ -141,17 +141,17 @@ class _Factories:
 
         return SimpleQueue(ctx=self)
 
-    def LifoQueue(self, maxsize=0):
+    def LifoQueue(self, maxsize=0, *, maxbytes=0, raw=False, name=None):
         """Returns a queue whose newest item comes first"""
         from .queues import LifoQueue
 
-        return LifoQueue(maxsize, ctx=self)
+        return LifoQueue(maxsize, maxbytes=maxbytes, raw=raw, name=name, ctx=self)
 
-    def PriorityQueue(self, maxsize=0):
+    def PriorityQueue(self, maxsize=0, *, maxbytes=0, raw=False, name=None):
         """Returns a queue whose item of the smallest priority comes first"""
         from .queues import PriorityQueue
 
-        return PriorityQueue(maxsize, ctx=self)
+        return PriorityQueue(maxsize, maxbytes=maxbytes, raw=raw, name=name, ctx=self)
 
     def Pipe(self, duplex=True):
         """Returns two connection object connected by a pipe"""

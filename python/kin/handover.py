@@ -2,12 +2,13 @@
 
 A child that is started anew finds its place in the arena first (see popen.py), and each handle as
 it is unpickled. A handle that goes through a queue is a key, good as long as some process has the
-object.
+object. One in an arena that has a name finds that by its name.
 """
 
 from multiprocessing.context import get_spawning_popen
 
 from . import _kin
+from .named import arena_of, here
 
 __all__ = ["handle_of"]
 
@@ -23,9 +24,16 @@ def _receive_in_child(place, cls, arena, key, more):
     return _receive(cls, arena, key, more)
 
 
+def _receive_by_name(place, cls, key, more):
+    return _receive(cls, here(place), key, more)
+
+
 def handle_of(handle, *more, state=None):
     """What __reduce__ of a handle returns; more: for its _open."""
     arena, key = _kin.key(handle)
+    named = arena_of(arena)
+    if named is not None:
+        return _receive_by_name, (named, type(handle), key, more), state
     popen = get_spawning_popen()
     offer = None if popen is None else getattr(popen, "_kin_offer", None)
     if offer is None:

@@ -28,12 +28,24 @@ class Queue(_kin.Queue):
     _kind, _joinable = _FIFO, False
     _is_closed = False
 
-    def __init__(self, maxsize=0, *, ctx=None, maxbytes=0):
-        super().__init__(maxsize, self._kind, self._joinable, maxbytes)
+    def __init__(self, maxsize=0, *, maxbytes=0, raw=False, name=None, ctx=None, arena=0):
+        super().__init__(maxsize, self._kind, self._joinable, maxbytes, raw, name, arena)
         self._maxsize = maxsize if maxsize > 0 else 0
 
     def __reduce__(self):
-        return handle_of(self, state={"_maxsize": self._maxsize})
+        return handle_of(self, bool(self._raw), state={"_maxsize": self._maxsize})
+
+    def _open(self, arena, key, raw):
+        super()._open(arena, key)
+        self._raw = raw
+
+    def __iter__(self):
+        """The items, until the queue is shut down and drained."""
+        try:
+            while True:
+                yield self.get()
+        except ShutDown:
+            pass
 
     __class_getitem__ = classmethod(GenericAlias)
 
@@ -51,7 +63,7 @@ class Queue(_kin.Queue):
         Full is raised only if none was put in time.
         """
         end = None if timeout is None else monotonic() + timeout
-        waiting = [_kin.pack(item) for item in items]
+        waiting = list(items) if self._raw else [_kin.pack(item) for item in items]
         done = 0
         while done < len(waiting):
             try:

@@ -44,15 +44,16 @@ def _reduce(obj):
     return _laid_over, (type(obj), obj._wrapper)
 
 
-def _new_value(type_):
-    return _laid_over(type_, _Memory(False, _letter(type_), max(ctypes.sizeof(type_), 1), 1))
+def _new_value(type_, *place):
+    size = max(ctypes.sizeof(type_), 1)
+    return _laid_over(type_, _Memory(False, _letter(type_), size, 1, *place))
 
 
-def _new_array(type_, length):
+def _new_array(type_, length, *place):
     if length < 0:
         raise ValueError("Array length must be >= 0, not %d" % length)
     size = max(ctypes.sizeof(type_), 1)
-    return _laid_over(type_, _Memory(True, _letter(type_), size, max(length, 1)), length)
+    return _laid_over(type_, _Memory(True, _letter(type_), size, max(length, 1), *place), length)
 
 
 def RawValue(typecode_or_type, *args):
@@ -106,6 +107,18 @@ def Value(typecode_or_type, *args, lock=True, ctx=None):
 def Array(typecode_or_type, size_or_initializer, *, lock=True, ctx=None):
     """RawArray with a lock around it; lock: True for its own, False for none, or a lock."""
     return _wrapped(RawArray(typecode_or_type, size_or_initializer), lock, ctx)
+
+
+def named_value(typecode_or_type, name, arena):
+    """A Value in that arena: the one of that name, or a new one."""
+    type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
+    return synchronized(_new_value(type_, name, arena))
+
+
+def named_array(typecode_or_type, size, name, arena):
+    """An Array in that arena: the one of that name, or a new one."""
+    type_ = typecode_to_type.get(typecode_or_type, typecode_or_type)
+    return synchronized(_new_array(type_, size, name, arena))
 
 
 def _wrapped(obj, lock, ctx):

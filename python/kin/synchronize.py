@@ -50,8 +50,8 @@ class _SemLock:
 class Lock(_kin.Lock):
     """A lock that any process or thread may release, and that survives its holder."""
 
-    def __init__(self, *, ctx=None):
-        super().__init__()
+    def __init__(self, *, name=None, ctx=None, arena=0):
+        super().__init__(name, arena)
 
     __reduce__ = handle_of
     _semlock = property(_SemLock)
@@ -67,8 +67,8 @@ def _own_lock(memory):
 class RLock(_kin.RLock):
     """A lock that its holder may acquire again, and that survives its holder."""
 
-    def __init__(self, *, ctx=None):
-        super().__init__()
+    def __init__(self, *, name=None, ctx=None, arena=0):
+        super().__init__(name, arena)
 
     _semlock = property(_SemLock)
 
@@ -86,8 +86,8 @@ class RLock(_kin.RLock):
 class Semaphore(_kin.Semaphore):
     """A number of permits; those of the dead come back."""
 
-    def __init__(self, value=1, *, ctx=None):
-        super().__init__(value)
+    def __init__(self, value=1, *, name=None, ctx=None, arena=0):
+        super().__init__(value, False, name, arena)
 
     __reduce__ = handle_of
     _semlock = property(_SemLock)
@@ -99,8 +99,8 @@ class Semaphore(_kin.Semaphore):
 class BoundedSemaphore(Semaphore):
     """A semaphore that is never released beyond its initial value."""
 
-    def __init__(self, value=1, *, ctx=None):
-        _kin.Semaphore.__init__(self, value, True)
+    def __init__(self, value=1, *, name=None, ctx=None, arena=0):
+        _kin.Semaphore.__init__(self, value, True, name, arena)
         self._maxvalue = value
 
     def __reduce__(self):
@@ -117,9 +117,11 @@ class BoundedSemaphore(Semaphore):
 class Condition(_kin.Condition):
     """Wait, with a lock released meanwhile, until another one says that something changed."""
 
-    def __init__(self, lock=None, *, ctx=None):
+    def __init__(self, lock=None, *, name=None, ctx=None, arena=0):
+        if lock is None and name is not None:
+            raise ValueError("a condition that has a name is given its lock, which has one, too")
         self._use(lock or RLock(ctx=ctx))
-        super().__init__(self._lock)
+        super().__init__(self._lock, name, arena)
 
     def _use(self, lock):
         self._lock = lock
@@ -157,8 +159,8 @@ class Condition(_kin.Condition):
 class Event(_kin.Event):
     """A flag that processes and threads wait for."""
 
-    def __init__(self, *, ctx=None):
-        super().__init__()
+    def __init__(self, *, name=None, ctx=None, arena=0):
+        super().__init__(name, arena)
 
     __reduce__ = handle_of
 
@@ -170,8 +172,8 @@ class Event(_kin.Event):
 class Barrier(_kin.Barrier):
     """Parties wait for one another; it is broken when one of them dies."""
 
-    def __init__(self, parties, action=None, timeout=None, *, ctx=None):
-        super().__init__(parties, action, timeout)
+    def __init__(self, parties, action=None, timeout=None, *, name=None, ctx=None, arena=0):
+        super().__init__(parties, action, timeout, name, arena)
 
     def __reduce__(self):
         return handle_of(self, *self._how())

@@ -22,14 +22,15 @@ static int run_action(void *arg)
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static const char *const keywords[] = {"parties", "action", "timeout", NULL};
+    static const char *const keywords[] = {"parties", "action", "timeout", "name", "arena", NULL};
     struct barrier *barrier = (struct barrier *)self;
     Py_ssize_t parties;
     PyObject *action = Py_None, *timeout = Py_None;
     kin_deadline deadline;
+    struct kinpy_place place = {0};
     struct kin_arena *arena;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|OO", (char **)keywords, &parties, &action,
-                                     &timeout) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|OOzK", (char **)keywords, &parties, &action,
+                                     &timeout, &place.name, &place.arena) ||
         !kinpy_deadline(timeout, &deadline))
         return -1;
     if (parties < 1 || parties > KIN_BARRIER_PARTIES_MAX) {
@@ -37,12 +38,14 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
                      KIN_BARRIER_PARTIES_MAX, parties);
         return -1;
     }
-    if (kinpy_begin_init(self, &arena) < 0)
+    if (kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     struct kin_barrier_opts opts = {
         .size = sizeof opts, .action = run_action, .action_arg = barrier};
     struct kin_barrier *handle = NULL;
-    int r = kin_barrier_create(arena, (uint32_t)parties, &opts, &handle);
+    int r = place.name == NULL
+                ? kin_barrier_create(arena, (uint32_t)parties, &opts, &handle)
+                : kin_barrier_open(arena, place.name, (uint32_t)parties, &opts, &handle);
     barrier->base.handle = handle;
     if (r == 0) {
         barrier->action = action == Py_None ? NULL : Py_NewRef(action);

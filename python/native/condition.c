@@ -22,18 +22,21 @@ static int use_lock(struct condition *condition, PyObject *lock, struct kin_cond
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static const char *const keywords[] = {"lock", NULL};
+    static const char *const keywords[] = {"lock", "name", "arena", NULL};
     PyObject *lock;
+    struct kinpy_place place = {0};
     struct kin_arena *arena;
     struct condition *condition = (struct condition *)self;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O", (char **)keywords, &lock) ||
-        kinpy_begin_init(self, &arena) < 0)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|zK", (char **)keywords, &lock, &place.name,
+                                     &place.arena) ||
+        kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     struct kin_condition_opts opts = {.size = sizeof opts};
     if (use_lock(condition, lock, &opts) < 0)
         return -1;
     struct kin_condition *handle = NULL;
-    int r = kin_condition_create(arena, &opts, &handle);
+    int r = place.name == NULL ? kin_condition_create(arena, &opts, &handle)
+                               : kin_condition_open(arena, place.name, &opts, &handle);
     condition->base.handle = handle;
     if (r == 0)
         condition->lock = Py_NewRef(lock);

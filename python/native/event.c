@@ -4,12 +4,13 @@
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
+    struct kinpy_place place;
     struct kin_arena *arena;
-    if (kinpy_begin_init(self, &arena) < 0)
+    if (!kinpy_place_only(args, kwargs, &place) || kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     struct kin_event *event = NULL;
-    int r = kin_event_create(arena, NULL, &event);
+    int r = place.name == NULL ? kin_event_create(arena, NULL, &event)
+                               : kin_event_open(arena, place.name, NULL, &event);
     ((struct kinpy_object *)self)->handle = event;
     return kinpy_end_init(r);
 }

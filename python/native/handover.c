@@ -21,6 +21,59 @@ static struct kin_arena *find_arena(struct kinpy_state *state, uint64_t id)
     return found;
 }
 
+struct kin_arena *kinpy_arena_at(struct kinpy_state *state, const struct kinpy_place *place)
+{
+    if (place->arena == 0)
+        return kinpy_arena(state);
+    struct kin_arena *arena = find_arena(state, place->arena);
+    if (arena == NULL)
+        PyErr_SetString(PyExc_RuntimeError, "this process is not in that arena");
+    return arena;
+}
+
+int kinpy_place_only(PyObject *args, PyObject *kwargs, struct kinpy_place *ret_place)
+{
+    static const char *const keywords[] = {"name", "arena", NULL};
+    *ret_place = (struct kinpy_place){NULL, 0};
+    return PyArg_ParseTupleAndKeywords(args, kwargs, "|zK", (char **)keywords, &ret_place->name,
+                                       &ret_place->arena);
+}
+
+/* Beside the arena that new objects are made in. */
+static int add_arena(struct kinpy_state *state, struct kin_arena *arena)
+{
+    int r = -ENOSPC;
+    pthread_mutex_lock(&state->mutex);
+    if (state->others_count < KINPY_OTHERS) {
+        state->others[state->others_count++] = arena;
+        r = 0;
+    }
+    pthread_mutex_unlock(&state->mutex);
+    return r;
+}
+
+struct opening {
+    const char *name;
+    struct kin_arena_opts opts;
+    int create;
+    struct kin_arena *arena;
+};
+
+/* (name or None, path or None, create): the identity of the arena, in which this process stays. */
+PyObject *kinpy_open_arena(PyObject *module, PyObject *args)
+{
+    struct opening o = {.opts.size = sizeof o.opts};
+    int r;
+    if (!PyArg_ParseTuple(args, "zzp", &o.name, &o.opts.path, &o.create))
+        return NULL;
+    Py_BEGIN_ALLOW_THREADS /* it may take milliseconds, while others open it */
+        r = o.create ? kin_arena_open(o.name, &o.opts, &o.arena)
+                     : kin_arena_find(o.name, &o.opts, &o.arena);
+    Py_END_ALLOW_THREADS if (r == 0 && (r = add_arena(PyModule_GetState(module), o.arena)) < 0)
+        kin_arena_detach(o.arena);
+    return r < 0 ? kinpy_raise(r) : PyLong_FromUnsignedLongLong(kin_arena_id(o.arena));
+}
+
 /* The arena that came with the start of this process is the one that new objects are made in; one
  * that the process had made before stays for its objects. */
 static int use_arena(struct kinpy_state *state, struct kin_arena *arena)

@@ -15,12 +15,13 @@ static PyObject *owner_tuple(int r, const struct kin_owner *owner)
 
 static int lock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
+    struct kinpy_place place;
     struct kin_arena *arena;
-    if (kinpy_begin_init(self, &arena) < 0)
+    if (!kinpy_place_only(args, kwargs, &place) || kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     struct kin_lock *lock = NULL;
-    int r = kin_lock_create(arena, NULL, &lock);
+    int r = place.name == NULL ? kin_lock_create(arena, NULL, &lock)
+                               : kin_lock_open(arena, place.name, NULL, &lock);
     ((struct kinpy_object *)self)->handle = lock;
     return kinpy_end_init(r);
 }
@@ -163,12 +164,13 @@ struct rlock {
 
 static int rlock_init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    (void)args, (void)kwargs;
+    struct kinpy_place place;
     struct kin_arena *arena;
-    if (kinpy_begin_init(self, &arena) < 0)
+    if (!kinpy_place_only(args, kwargs, &place) || kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     struct kin_rlock *rlock = NULL;
-    int r = kin_rlock_create(arena, NULL, &rlock);
+    int r = place.name == NULL ? kin_rlock_create(arena, NULL, &rlock)
+                               : kin_rlock_open(arena, place.name, NULL, &rlock);
     ((struct kinpy_object *)self)->handle = rlock;
     return kinpy_end_init(r);
 }

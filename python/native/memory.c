@@ -31,14 +31,16 @@ static int bind_data(struct memory *memory)
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static const char *const keywords[] = {"is_array", "type", "item_bytes", "length", NULL};
+    static const char *const keywords[] = {"is_array", "type",  "item_bytes", "length",
+                                           "name",     "arena", NULL};
     struct memory *memory = (struct memory *)self;
     int is_array, type;
     Py_ssize_t item_bytes, length;
+    struct kinpy_place place = {0};
     struct kin_arena *arena;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "pinn", (char **)keywords, &is_array, &type,
-                                     &item_bytes, &length) ||
-        kinpy_begin_init(self, &arena) < 0)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "pinn|zK", (char **)keywords, &is_array, &type,
+                                     &item_bytes, &length, &place.name, &place.arena) ||
+        kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     struct kin_value_opts value_opts = {
         .size = sizeof value_opts, .type = (uint32_t)type, .value_bytes = (uint64_t)item_bytes};
@@ -48,8 +50,10 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
                                         .length = (uint64_t)length};
     struct kin_value *value = NULL;
     struct kin_array *array = NULL;
-    int r = is_array ? kin_array_create(arena, &array_opts, &array)
-                     : kin_value_create(arena, &value_opts, &value);
+    int r = place.name == NULL ? is_array ? kin_array_create(arena, &array_opts, &array)
+                                          : kin_value_create(arena, &value_opts, &value)
+            : is_array ? kin_array_open(arena, place.name, &array_opts, &array)
+                               : kin_value_open(arena, place.name, &value_opts, &value);
     memory->is_array = is_array;
     memory->base.handle = is_array ? (void *)array : (void *)value;
     return kinpy_end_init(r < 0 ? r : bind_data(memory));

@@ -89,6 +89,7 @@ static int exec(PyObject *module)
         add_type(module, &kinpy_queue_spec, NULL) < 0 ||
         add_type(module, &kinpy_memory_spec, NULL) < 0 ||
         add_type(module, &kinpy_child_spec, NULL) < 0 ||
+        add_type(module, &kinpy_block_spec, NULL) < 0 ||
         add_type(module, &kinpy_pipe_spec, &state->pipe) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "ShutDown", state->shut_down);
@@ -163,6 +164,7 @@ static PyMethodDef functions[] = {
     {"is_known", kinpy_is_known, METH_O, NULL},
     {"accept", kinpy_accept, METH_VARARGS, NULL},
     {"key", kinpy_key, METH_O, NULL},
+    {"open_arena", kinpy_open_arena, METH_VARARGS, NULL},
     {"offer", kinpy_offer, METH_VARARGS, NULL},
     {"offer_add", kinpy_offer_add, METH_VARARGS, NULL},
     {"pipe", kinpy_pipe_pair, METH_VARARGS,

@@ -15,7 +15,7 @@
 
 #include <kin/kin.h>
 
-#define KINPY_OTHERS 8
+#define KINPY_OTHERS 64
 
 /* What the module refers to: types of its own, what it takes from the standard library (dumps and
  * loads are ForkingPickler's; reducers its functions by type, copyreg those of all picklers), and
@@ -49,6 +49,16 @@ extern struct PyModuleDef kinpy_module;
 struct kinpy_state *kinpy_state_of(PyObject *object);
 /* The arena, made if there is none yet; NULL with an exception. */
 struct kin_arena *kinpy_arena(struct kinpy_state *state);
+
+/* Where an object is made, or found: by that name, if it is not NULL, in that arena (its identity;
+ * 0: the family's). */
+struct kinpy_place {
+    const char *name;
+    unsigned long long arena;
+};
+struct kin_arena *kinpy_arena_at(struct kinpy_state *state, const struct kinpy_place *place);
+/* What kwargs of an object that needs no more may be. */
+int kinpy_place_only(PyObject *args, PyObject *kwargs, struct kinpy_place *ret_place);
 
 /* Raise what stands for a negative result of kin where the type has nothing better to say; keeps an
  * exception that is raised already. Returns NULL. */
@@ -85,6 +95,7 @@ PyObject *kinpy_accept(PyObject *module, PyObject *args);
 PyObject *kinpy_key(PyObject *module, PyObject *object);
 PyObject *kinpy_offer(PyObject *module, PyObject *args);
 PyObject *kinpy_offer_add(PyObject *module, PyObject *args);
+PyObject *kinpy_open_arena(PyObject *module, PyObject *args);
 
 /* The method _open(arena, key) of a type, on an object that __init__ has not seen. */
 typedef int (*kinpy_open_fn)(struct kin_arena *arena, uint32_t position, void **ret_handle);
@@ -122,7 +133,7 @@ size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD]);
 /* The types, added to the module by exec. */
 extern PyType_Spec kinpy_lock_spec, kinpy_rlock_spec, kinpy_semaphore_spec, kinpy_event_spec,
     kinpy_condition_spec, kinpy_barrier_spec, kinpy_queue_spec, kinpy_pipe_spec, kinpy_memory_spec,
-    kinpy_child_spec;
+    kinpy_child_spec, kinpy_block_spec;
 PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args);
 /* An RLock, of that type, over an rlock that is part of whole. */
 PyObject *kinpy_rlock_part(PyObject *type, PyObject *whole, struct kin_rlock *rlock);
@@ -144,7 +155,8 @@ static inline void *kinpy_handle(PyObject *self)
 }
 
 /* __init__ may run once. */
-static inline int kinpy_begin_init(PyObject *self, struct kin_arena **ret_arena)
+static inline int kinpy_begin_init(PyObject *self, const struct kinpy_place *place,
+                                   struct kin_arena **ret_arena)
 {
     struct kinpy_object *object = (struct kinpy_object *)self;
     if (object->handle != NULL) {
@@ -154,7 +166,7 @@ static inline int kinpy_begin_init(PyObject *self, struct kin_arena **ret_arena)
     object->state = kinpy_state_of(self);
     if (object->state == NULL)
         return -1;
-    *ret_arena = object->arena = kinpy_arena(object->state);
+    *ret_arena = object->arena = kinpy_arena_at(object->state, place);
     return *ret_arena == NULL ? -1 : 0;
 }
 

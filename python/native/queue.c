@@ -6,6 +6,7 @@
 #include "native.h"
 
 #include <string.h>
+#include <structmember.h>
 #include <unistd.h>
 
 #define MANY_MAX 256
@@ -13,6 +14,7 @@
 struct queue {
     struct kinpy_object base;
     PyObject *closed;        /* what put and get raise after close; or NULL */
+    int raw;                 /* items are bytes, as programs in C see them */
     int used;                /* something was put here: only then does close hinder empty() */
     void *task;              /* taken and not done; see take_task */
     struct kin_ready *ready; /* behind _fileno(), made on demand */
@@ -35,13 +37,15 @@ static struct kin_queue *open_queue(PyObject *self)
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static const char *const keywords[] = {"maxsize", "kind", "joinable", "maxbytes", NULL};
+    static const char *const keywords[] = {"maxsize", "kind", "joinable", "maxbytes",
+                                           "raw",     "name", "arena",    NULL};
     Py_ssize_t maxsize = 0, maxbytes = 0;
-    int kind = KIN_FIFO, joinable = 0;
+    int kind = KIN_FIFO, joinable = 0, raw = 0;
+    struct kinpy_place place = {0};
     struct kin_arena *arena;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|nipn", (char **)keywords, &maxsize, &kind,
-                                     &joinable, &maxbytes) ||
-        kinpy_begin_init(self, &arena) < 0)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|nipnpzK", (char **)keywords, &maxsize, &kind,
+                                     &joinable, &maxbytes, &raw, &place.name, &place.arena) ||
+        kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     struct kin_queue_opts opts = {
         .size = sizeof opts,
@@ -51,7 +55,9 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
         .joinable = (uint32_t)joinable,
     };
     struct kin_queue *queue = NULL;
-    int r = kin_queue_create(arena, &opts, &queue);
+    int r = place.name == NULL ? kin_queue_create(arena, &opts, &queue)
+                               : kin_queue_open(arena, place.name, &opts, &queue);
+    ((struct queue *)self)->raw = raw;
     ((struct kinpy_object *)self)->handle = queue;
     return kinpy_end_init(r);
 }
@@ -154,6 +160,8 @@ static PyObject *put_bytes(PyObject *self, PyObject *item, struct put *put, kin_
 
 static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_deadline deadline)
 {
+    if (((struct queue *)self)->raw)
+        return put_buffer(self, item, put, deadline);
     char buffer[KINPY_SHORT];
     size_t bytes = kinpy_write_item(item, buffer, sizeof buffer);
     if (bytes > 0)
@@ -214,6 +222,13 @@ static int64_t get_call(void *arg, kin_deadline deadline)
     return kin_queue_take(get->queue, &get->data, deadline);
 }
 
+static PyObject *read_item(PyObject *self, const void *data, size_t bytes)
+{
+    if (((struct queue *)self)->raw)
+        return PyBytes_FromStringAndSize(data, (Py_ssize_t)bytes);
+    return kinpy_read_item(((struct kinpy_object *)self)->state, data, bytes);
+}
+
 static PyObject *get_item(PyObject *self, kin_deadline deadline)
 {
     struct kinpy_state *state = ((struct kinpy_object *)self)->state;
@@ -226,7 +241,7 @@ static PyObject *get_item(PyObject *self, kin_deadline deadline)
         r = kinpy_wait(get_call, &get, deadline);
     if (r < 0)
         return fail(self, r, state->empty);
-    PyObject *item = kinpy_read_item(state, get.in_place ? get.data : get.buffer, (size_t)r);
+    PyObject *item = read_item(self, get.in_place ? get.data : get.buffer, (size_t)r);
     if (get.in_place)
         kin_queue_release(get.queue, get.data);
     return item;
@@ -388,11 +403,11 @@ static int64_t get_many_call(void *arg, kin_deadline deadline)
                               deadline);
 }
 
-static PyObject *load_many(struct kinpy_state *state, const struct many *many, int64_t count)
+static PyObject *load_many(PyObject *self, const struct many *many, int64_t count)
 {
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (int64_t i = 0; list != NULL && i < count; i++) {
-        PyObject *item = kinpy_read_item(state, many->items[i].data, many->items[i].bytes);
+        PyObject *item = read_item(self, many->items[i].data, many->items[i].bytes);
         if (item == NULL)
             Py_CLEAR(list);
         else
@@ -423,7 +438,7 @@ static PyObject *get_many(PyObject *self, PyObject *args)
         PyObject *item = get_item(self, deadline);
         result = item == NULL ? NULL : Py_BuildValue("[N]", item);
     } else
-        result = r < 0 ? fail(self, r, state->empty) : load_many(state, &many, r);
+        result = r < 0 ? fail(self, r, state->empty) : load_many(self, &many, r);
     PyMem_RawFree(many.buffer);
     return result;
 }
@@ -564,7 +579,13 @@ static PyMethodDef methods[] = {
     {0},
 };
 
+static PyMemberDef fields[] = {
+    {"_raw", T_INT, offsetof(struct queue, raw), 0, NULL},
+    {0},
+};
+
 static PyType_Slot slots[] = {
+    {Py_tp_members, fields},
     {Py_tp_doc, "What the queues of kin.queues are made of."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, init},

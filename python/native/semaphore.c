@@ -6,12 +6,14 @@ static const char *const names[] = {"block", "timeout"};
 
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
-    static const char *const keywords[] = {"value", "bounded", NULL};
+    static const char *const keywords[] = {"value", "bounded", "name", "arena", NULL};
     long long value = 1;
     int bounded = 0;
+    struct kinpy_place place = {0};
     struct kin_arena *arena;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|Lp", (char **)keywords, &value, &bounded) ||
-        kinpy_begin_init(self, &arena) < 0)
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|LpzK", (char **)keywords, &value, &bounded,
+                                     &place.name, &place.arena) ||
+        kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
     if (value < 0 || value > INT32_MAX) { /* as sem_open answers */
         PyObject *arguments =
@@ -25,7 +27,9 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
         value = KIN_SEMAPHORE_MAX;
     struct kin_semaphore_opts opts = {.size = sizeof opts, .bounded = (uint32_t)bounded};
     struct kin_semaphore *semaphore = NULL;
-    int r = kin_semaphore_create(arena, (uint32_t)value, &opts, &semaphore);
+    int r = place.name == NULL
+                ? kin_semaphore_create(arena, (uint32_t)value, &opts, &semaphore)
+                : kin_semaphore_open(arena, place.name, (uint32_t)value, &opts, &semaphore);
     ((struct kinpy_object *)self)->handle = semaphore;
     return kinpy_end_init(r);
 }
