@@ -8,7 +8,7 @@ from queue import Empty, Full
 from types import GenericAlias
 from time import monotonic
 
-from . import _kin
+from . import _kin, aio
 from ._kin import ShutDown
 from .handover import handle_of
 
@@ -22,7 +22,29 @@ def _left(end):
     return None if end is None else end - monotonic()
 
 
-class Queue(_kin.Queue):
+class _Async:
+    """Beside a queue: put and get for event loops."""
+
+    async def aget(self):
+        """Take the next item; a coroutine that is cancelled has taken none."""
+        while True:
+            try:
+                return self.get(False)
+            except Empty:
+                await aio.ready(self, aio.GET)
+
+    async def aput(self, item):
+        """Pickle and put an item; a coroutine that is cancelled has put none."""
+        packed = [item if self._raw else _kin.pack(item)]
+        while True:
+            try:
+                self._put_many(packed, False, None)
+                return
+            except Full:
+                await aio.ready(self, aio.PUT)
+
+
+class Queue(_Async, _kin.Queue):
     """First in, first out; what a killed consumer had not returned from get is delivered again."""
 
     _kind, _joinable = _FIFO, False
@@ -139,6 +161,14 @@ class PriorityQueue(JoinableQueue):
             )
         return self._put_prio(item, priority, bool(block), timeout)
 
+    async def aput(self, item, *, priority=None):
+        """Pickle and put an item; a coroutine that is cancelled has put none."""
+        while True:
+            try:
+                return self.put(item, False, priority=priority)
+            except Full:
+                await aio.ready(self, aio.PUT)
+
     def put_many(self, items, block=True, timeout=None):
         """Put all items, one by one; returns how many were put."""
         done = 0
@@ -201,7 +231,7 @@ class _NoLock:
         pass
 
 
-class SimpleQueue(_kin.Queue):
+class SimpleQueue(_Async, _kin.Queue):
     """A queue without a bound; get waits as long as it takes unless told otherwise."""
 
     _rlock = _wlock = _NoLock()

@@ -5,7 +5,7 @@ import threading
 import time
 from multiprocessing import process
 
-from . import _kin
+from . import _kin, aio
 from .handover import handle_of
 
 __all__ = ["Lock", "RLock", "Semaphore", "BoundedSemaphore", "Condition", "Event", "Barrier"]
@@ -47,7 +47,7 @@ class _SemLock:
         return self._lock._depth() if hasattr(self._lock, "_depth") else int(self._is_mine())
 
 
-class Lock(_kin.Lock):
+class Lock(aio.AsyncLock, _kin.Lock):
     """A lock that any process or thread may release, and that survives its holder."""
 
     def __init__(self, *, name=None, ctx=None, arena=0):
@@ -55,6 +55,7 @@ class Lock(_kin.Lock):
 
     __reduce__ = handle_of
     _semlock = property(_SemLock)
+    _wait_kind = aio.LOCK
 
     def __repr__(self):
         return "<%s(owner=%s)>" % (type(self).__name__, _owner_name(self)[0])
@@ -83,12 +84,13 @@ class RLock(_kin.RLock):
         return "<%s(%s, %s)>" % (type(self).__name__, name, count)
 
 
-class Semaphore(_kin.Semaphore):
+class Semaphore(aio.AsyncLock, _kin.Semaphore):
     """A number of permits; those of the dead come back."""
 
     def __init__(self, value=1, *, name=None, ctx=None, arena=0):
         super().__init__(value, False, name, arena)
 
+    _wait_kind = aio.SEMAPHORE
     __reduce__ = handle_of
     _semlock = property(_SemLock)
 

@@ -173,8 +173,7 @@ PyObject *kinpy_open(PyObject *self, PyObject *args, kinpy_open_fn open)
 
 /* --- keys ----------------------------------------------------------------------------------- */
 
-/* The identity of the arena of an object of kin; NULL with an exception. */
-static struct kinpy_object *ours(PyObject *module, PyObject *object)
+struct kinpy_object *kinpy_ours(PyObject *module, PyObject *object)
 {
     PyTypeObject *type = Py_TYPE(object);
     while (type != NULL && PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
@@ -190,7 +189,7 @@ static struct kinpy_object *ours(PyObject *module, PyObject *object)
 /* (identity of its arena, key) */
 PyObject *kinpy_key(PyObject *module, PyObject *object)
 {
-    struct kinpy_object *handle = ours(module, object);
+    struct kinpy_object *handle = kinpy_ours(module, object);
     uint32_t key;
     if (handle == NULL)
         return NULL;
@@ -242,7 +241,7 @@ PyObject *kinpy_offer_add(PyObject *module, PyObject *args)
     if (!PyArg_ParseTuple(args, "OO", &capsule, &object))
         return NULL;
     struct kin_offer *offer = PyCapsule_GetPointer(capsule, "kin.offer");
-    struct kinpy_object *handle = offer == NULL ? NULL : ours(module, object);
+    struct kinpy_object *handle = offer == NULL ? NULL : kinpy_ours(module, object);
     uint32_t key;
     if (handle == NULL)
         return NULL;

@@ -90,6 +90,7 @@ static int exec(PyObject *module)
         add_type(module, &kinpy_memory_spec, NULL) < 0 ||
         add_type(module, &kinpy_child_spec, NULL) < 0 ||
         add_type(module, &kinpy_block_spec, NULL) < 0 ||
+        add_type(module, &kinpy_ready_spec, NULL) < 0 ||
         add_type(module, &kinpy_pipe_spec, &state->pipe) < 0)
         return -1;
     return PyModule_AddObjectRef(module, "ShutDown", state->shut_down);

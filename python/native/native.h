@@ -133,7 +133,7 @@ size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD]);
 /* The types, added to the module by exec. */
 extern PyType_Spec kinpy_lock_spec, kinpy_rlock_spec, kinpy_semaphore_spec, kinpy_event_spec,
     kinpy_condition_spec, kinpy_barrier_spec, kinpy_queue_spec, kinpy_pipe_spec, kinpy_memory_spec,
-    kinpy_child_spec, kinpy_block_spec;
+    kinpy_child_spec, kinpy_block_spec, kinpy_ready_spec;
 PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args);
 /* An RLock, of that type, over an rlock that is part of whole. */
 PyObject *kinpy_rlock_part(PyObject *type, PyObject *whole, struct kin_rlock *rlock);
@@ -153,6 +153,9 @@ static inline void *kinpy_handle(PyObject *self)
         PyErr_SetString(PyExc_ValueError, "the object was not initialised: call super().__init__");
     return handle;
 }
+
+/* An object of this module, initialised; or NULL with an exception. */
+struct kinpy_object *kinpy_ours(PyObject *module, PyObject *object);
 
 /* __init__ may run once. */
 static inline int kinpy_begin_init(PyObject *self, const struct kinpy_place *place,
