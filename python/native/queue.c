@@ -492,6 +492,14 @@ static PyObject *task_done(PyObject *self, PyObject *unused)
     return r < 0 ? kinpy_raise(r) : Py_NewRef(Py_None);
 }
 
+static PyObject *unfinished(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_queue *queue = kinpy_handle(self);
+    int64_t n = queue == NULL ? 0 : kin_queue_unfinished(queue);
+    return queue == NULL ? NULL : n < 0 ? kinpy_raise(n) : PyLong_FromLongLong(n);
+}
+
 static int64_t join_call(void *arg, kin_deadline deadline)
 {
     return kin_queue_join(arg, deadline);
@@ -569,6 +577,7 @@ static PyMethodDef methods[] = {
     {"_put_many", put_many, METH_VARARGS, NULL},
     {"_get_many", get_many, METH_VARARGS, NULL},
     {"_task_done", task_done, METH_NOARGS, NULL},
+    {"_unfinished", unfinished, METH_NOARGS, NULL},
     {"_join", join, METH_NOARGS, NULL},
     {"empty", is_empty, METH_NOARGS,
      "empty()\n--\n\nWhether there is no item; exact, since put is synchronous."},

@@ -77,18 +77,30 @@ static PyObject *enter(PyObject *self, PyObject *unused)
     return take(kinpy_handle(self), KIN_NEVER);
 }
 
-static PyObject *release(PyObject *self, PyObject *unused)
+static PyObject *released(int r)
 {
-    (void)unused;
-    struct kin_semaphore *semaphore = kinpy_handle(self);
-    if (semaphore == NULL)
-        return NULL;
-    int r = kin_semaphore_release(semaphore);
     if (r == 0)
         Py_RETURN_NONE;
     if (r == -EOVERFLOW)
         return PyErr_Format(PyExc_ValueError, "semaphore or lock released too many times");
     return kinpy_raise(r);
+}
+
+static PyObject *release(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct kin_semaphore *semaphore = kinpy_handle(self);
+    return semaphore == NULL ? NULL : released(kin_semaphore_release(semaphore));
+}
+
+static PyObject *release_many(PyObject *self, PyObject *count)
+{
+    struct kin_semaphore *semaphore = kinpy_handle(self);
+    unsigned long n = PyLong_AsUnsignedLong(count);
+    if (semaphore == NULL || PyErr_Occurred())
+        return NULL;
+    return released(n > UINT32_MAX ? -EOVERFLOW
+                                   : kin_semaphore_release_many(semaphore, (uint32_t)n));
 }
 
 static PyObject *leave(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
@@ -125,6 +137,7 @@ static PyMethodDef methods[] = {
     {"acquire", (PyCFunction)(void (*)(void))acquire, METH_FASTCALL | METH_KEYWORDS,
      "acquire(block=True, timeout=None)\n--\n\nTake a permit; False when the time is over."},
     {"release", release, METH_NOARGS, "release()\n--\n\nGive a permit back, or a new one."},
+    {"_release_many", release_many, METH_O, NULL},
     {"__enter__", enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, NULL},
     {"get_value", get_value, METH_NOARGS, "get_value()\n--\n\nPermits that are there now."},
