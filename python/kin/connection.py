@@ -1,14 +1,17 @@
 """Pipe, Connection and wait; Listener and Client are the standard library's.
 
 Descriptors of kin become readable now and then without a cause. So multiprocessing.connection.wait
-becomes ours as soon as this is imported: executors of the standard library wait with it.
+becomes ours as soon as this is imported: executors of the standard library wait with it. So do
+send_handle and recv_handle of multiprocessing.reduction: ends of kin have no socket of their own.
 """
 
+import functools
 import multiprocessing.connection
 import time
+from multiprocessing import reduction, resource_sharer
 from multiprocessing.connection import Client, Listener, answer_challenge, deliver_challenge
 from multiprocessing.connection import wait as _standard_wait
-from multiprocessing.context import BufferTooShort
+from multiprocessing.context import BufferTooShort, get_spawning_popen
 
 from . import _kin
 from .handover import handle_of
@@ -16,12 +19,39 @@ from .handover import handle_of
 __all__ = ["Client", "Listener", "Pipe", "wait"]
 
 
+def _received(end, parcel):
+    """Tell the thread of the sender, which has kept the end until now."""
+    try:
+        resource_sharer._resource_sharer.get_connection(parcel).close()
+    except (OSError, EOFError):  # the sender has ended
+        pass
+    return end
+
+
+class _OnItsWay:
+    """An end that is sent: what is pickled of it is opened by the receiver."""
+
+    def __init__(self, reduced):
+        self._reduced = reduced
+
+    def __reduce__(self):
+        return self._reduced
+
+
 class Connection(_kin.Pipe):
     """One end of a pipe: closed when every process that has it closed it or died."""
 
     readable = writable = True
 
-    __reduce__ = handle_of
+    def __reduce__(self):
+        """Between processes: this one keeps the end open until it is received."""
+        reduced = handle_of(self)
+        if get_spawning_popen() is not None:
+            return reduced
+        make, arguments, _ = reduced
+        kept = make(*arguments)
+        parcel = resource_sharer._resource_sharer.register(lambda conn, pid: None, kept.close)
+        return _received, (_OnItsWay(reduced), parcel)
 
     def _is_ready(self):
         """Whether there is something to receive, without waiting."""
@@ -88,4 +118,26 @@ def wait(object_list, timeout=None):
             return ready
 
 
+def _handles_over(ours, standard):
+    """Our function for ends of kin, the standard library's for all others."""
+
+    def choose(conn, *args):
+        return (ours if isinstance(conn, _kin.Pipe) else standard)(conn, *args)
+
+    return functools.update_wrapper(choose, standard)
+
+
+def _send_handle(conn, handle, destination_pid=None):
+    conn.send(reduction.DupFd(handle))
+
+
+def _recv_handle(conn):
+    handle = conn.recv()
+    if not hasattr(handle, "detach"):
+        raise RuntimeError("no descriptor was sent, but %.80r" % (handle,))
+    return handle.detach()
+
+
 multiprocessing.connection.wait = wait
+reduction.send_handle = _handles_over(_send_handle, reduction.send_handle)
+reduction.recv_handle = _handles_over(_recv_handle, reduction.recv_handle)

@@ -1,7 +1,14 @@
 """Pipes: the behaviour that is shared."""
 
+import multiprocessing
+import os
+import signal
+import socket
+from multiprocessing import reduction
 
 import pytest
+
+METHODS = ["fork", "spawn", "forkserver"]
 
 
 def test_duplex(mp):
@@ -99,3 +106,102 @@ def test_wait(mp):
     assert wait(readers, 30) == [readers[2]]
     process.join()
     assert wait([process.sentinel, readers[0]], 5) == [process.sentinel]
+
+
+# --- ends and descriptors on their way ---------------------------------------------------------
+
+
+def answer_through(end):
+    """In a child: an end comes through an end."""
+    inner = end.recv()
+    inner.send("all is well")
+    inner.close()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_end_is_kept_on_its_way(request, mp, method):
+    context = mp.get_context(method) if request.node.callspec.params["mp"] == "kin" else (
+        multiprocessing.get_context(method)
+    )
+    here, there = context.Pipe()
+    child = context.Process(target=answer_through, args=(there,))
+    child.start()
+    there.close()
+    reader, writer = context.Pipe(duplex=False)
+    here.send(writer)
+    writer.close()  # at once: nobody has it any more but the message
+    assert reader.recv() == "all is well"
+    with pytest.raises(EOFError):  # and nobody keeps it longer
+        reader.recv()
+    child.join()
+    assert child.exitcode == 0
+
+
+def test_an_end_through_a_queue(only_kin):
+    queue, (reader, writer) = only_kin.Queue(), only_kin.Pipe(duplex=False)
+    queue.put(("reply to", writer))
+    writer.close()
+    _, again = queue.get()
+    again.send(1)
+    assert reader.recv() == 1
+    again.close()
+    with pytest.raises(EOFError):
+        reader.recv()
+
+
+def test_the_sender_of_an_end_was_killed(only_kin):
+    """What it kept on its way is gone with it: that is said, and nobody hangs."""
+    queue, (reader, writer) = only_kin.Queue(), only_kin.Pipe(duplex=False)
+
+    def send_and_die():
+        reader.close()
+        queue.put(writer)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    child = only_kin.Process(target=send_and_die)
+    child.start()
+    writer.close()
+    child.join()
+    with pytest.raises(EOFError):
+        reader.recv()
+    with pytest.raises((RuntimeError, OSError)):
+        queue.get(timeout=50)
+
+
+def write_to(end, data):
+    """In a child: write to a descriptor that comes through an end."""
+    fd = reduction.recv_handle(end)
+    os.write(fd, data)
+    os.close(fd)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_descriptors(request, mp, method, tmp_path):
+    context = mp.get_context(method) if request.node.callspec.params["mp"] == "kin" else (
+        multiprocessing.get_context(method)
+    )
+    here, there = context.Pipe()
+    child = context.Process(target=write_to, args=(there, b"hello"))
+    child.start()
+    with open(tmp_path / "file", "wb") as file:
+        reduction.send_handle(here, file.fileno(), child.pid)
+    child.join()
+    assert child.exitcode == 0 and (tmp_path / "file").read_bytes() == b"hello"
+
+
+def test_no_descriptor_came(only_kin):
+    here, there = only_kin.Pipe()
+    here.send("text")
+    with pytest.raises(RuntimeError):
+        reduction.recv_handle(there)
+
+
+def test_sockets(mp):
+    """A socket that is sent is another descriptor of the same one."""
+    here, there = mp.Pipe()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        here.send(theirs)
+        with there.recv() as received:
+            received.send(b"through")
+            assert ours.recv(10) == b"through"

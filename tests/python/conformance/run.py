@@ -1,9 +1,9 @@
 """CPython's own test_multiprocessing_fork, _spawn, _forkserver, with kin in the place of multiprocessing.
 
-    python run.py [--standard] [--text] [--jobs=N] [--fork] [--spawn] [--forkserver] [CLASS]...
+    python run.py [--managers] [--standard] [--text] [--jobs=N] [--fork] [--spawn] [--forkserver] [CLASS]...
 
-Runs the classes for processes, each in an interpreter of its own and N of them at once, and prints
-the counts. Without a start method: all three. What EXPECTED names must fail, all else must pass.
+Runs the classes for processes, or those for managers, each in an interpreter of its own and N of
+them at once, and prints the counts. Without a start method: all three. What EXPECTED names must fail, all else must pass.
 --standard: with the standard library, to compare.
 """
 
@@ -22,7 +22,6 @@ METHODS = ("fork", "spawn", "forkserver")
 ALL = METHODS
 
 _INSIDE = "looks at semaphores inside the standard library's Condition"
-_SOCKET = "sends descriptors through the socket of a connection; kin's has none"
 
 # Test: the start methods for which it fails, and why that is right.
 EXPECTED = {
@@ -31,12 +30,6 @@ EXPECTED = {
     "TestCondition.test_notify_all": (ALL, _INSIDE),
     "TestQueue.test_queue_feeder_donot_stop_onexc": (
         ALL, "wants the feeder thread to print what pickling raises; here put raises it"
-    ),
-    "TestConnection.test_fd_transfer": (ALL, _SOCKET),
-    "TestConnection.test_large_fd_transfer": (ALL, _SOCKET),
-    "TestConnection.test_missing_fd_transfer": (ALL, _SOCKET),
-    "TestPicklingConnections.test_access": (
-        ALL, "closes a connection that is under way; here it is kept until it has been received"
     ),
     "TestResourceTracker.test_resource_tracker_sigkill": (
         ALL, "wants a semaphore to start the resource tracker; kin's objects need none"
@@ -61,7 +54,9 @@ space = vars(conformance)
 space.get("setUpModule", lambda: None)()
 if {name!r} == "?":
     print(json.dumps([n for n, c in space.items() if isinstance(c, type)
-          and issubclass(c, unittest.TestCase) and not n.startswith(("WithManager", "WithThreads"))]))
+          and issubclass(c, unittest.TestCase)
+          and (n.startswith("WithManager") if {managers} else
+               not n.startswith(("WithManager", "WithThreads")))]))
     sys.exit()
 
 class Result(unittest.TextTestResult):
@@ -87,7 +82,7 @@ space.get("tearDownModule", lambda: None)()
 
 def run_class(name, use_kin, method, limit=180):
     """Names of the tests that passed, were skipped, and failed; what it printed; its seconds."""
-    code = RUN.format(name=name, use_kin=use_kin, method=method, here=HERE)
+    code = RUN.format(name=name, use_kin=use_kin, method=method, here=HERE, managers=False)
     report, start = f"/proc/self/fd/{os.memfd_create('report')}", time.monotonic()
     number = int(report.rsplit("/", 1)[1])
     child = subprocess.Popen(
@@ -107,9 +102,9 @@ def run_class(name, use_kin, method, limit=180):
     return passed, skipped, failed, text, time.monotonic() - start
 
 
-def all_classes(method):
-    """The names of the classes: those for processes, and those that are for no kind."""
-    code = RUN.format(name="?", use_kin=False, method=method, here=HERE)
+def all_classes(method, managers):
+    """The names of the classes: those for managers, or else those for processes or no kind."""
+    code = RUN.format(name="?", use_kin=False, method=method, here=HERE, managers=managers)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
@@ -122,6 +117,7 @@ def is_expected(test, method):
 def main():
     """Run them and count."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--managers", action="store_true")
     parser.add_argument("--standard", action="store_true")
     parser.add_argument("--text", action="store_true")
     parser.add_argument("--jobs", type=int, default=3)
@@ -135,7 +131,7 @@ def main():
     work = [
         (name, not asked.standard, method)
         for method in asked.methods or METHODS
-        for name in asked.classes or all_classes(method)
+        for name in asked.classes or all_classes(method, asked.managers)
     ]
     passed = skipped = expected = 0
     wrong = []
