@@ -1,16 +1,16 @@
-"""Locks and events, uncontended and between two processes: kin beside multiprocessing."""
+"""Locks, events and conditions, uncontended and between two processes."""
 
 from time import perf_counter
 
-from measure import compare
+import measure
 
 COUNT = 100_000
 TURNS = 3_000
 
 
-def acquire_release(context):
+def acquire_release(contestant):
     """acquire() and release()."""
-    lock = context.Lock()
+    lock = contestant.Lock()
     start = perf_counter()
     for _ in range(COUNT):
         lock.acquire()
@@ -18,9 +18,9 @@ def acquire_release(context):
     return (perf_counter() - start) / COUNT
 
 
-def with_lock(context):
+def with_lock(contestant):
     """The with statement."""
-    lock = context.Lock()
+    lock = contestant.Lock()
     start = perf_counter()
     for _ in range(COUNT):
         with lock:
@@ -28,9 +28,9 @@ def with_lock(context):
     return (perf_counter() - start) / COUNT
 
 
-def event_ping_pong(context):
+def event_ping_pong(contestant):
     """Two processes that wake one another in turn."""
-    there, back = context.Event(), context.Event()
+    there, back = contestant.Event(), contestant.Event()
 
     def child():
         for _ in range(TURNS):
@@ -38,7 +38,7 @@ def event_ping_pong(context):
             there.clear()
             back.set()
 
-    process = context.Process(target=child)
+    process = contestant.Process(target=child)
     process.start()
     start = perf_counter()
     for _ in range(TURNS):
@@ -50,7 +50,36 @@ def event_ping_pong(context):
     return seconds / TURNS
 
 
+def condition_ping_pong(contestant):
+    """The same with one condition and a number that says whose turn it is."""
+    condition, turn = contestant.Condition(), contestant.Value("i", 0, lock=False)
+
+    def play(mine):
+        for _ in range(TURNS):
+            with condition:
+                while turn.value != mine:
+                    condition.wait()
+                turn.value = 1 - mine
+                condition.notify()
+
+    process = contestant.Process(target=play, args=(1,))
+    process.start()
+    start = perf_counter()
+    play(0)
+    seconds = perf_counter() - start
+    process.join()
+    return seconds / TURNS
+
+
+def main():
+    """All of them."""
+    without = ("faster-fifo",)
+    measure.compare("Lock, acquire and release", acquire_release, without=without, multiprocessing=2)
+    measure.compare("with lock", with_lock, without=without, multiprocessing=2)
+    measure.compare("Event, ping-pong", event_ping_pong, without=without, multiprocessing=3)
+    measure.compare("Condition, ping-pong", condition_ping_pong, without=without, multiprocessing=3)
+
+
 if __name__ == "__main__":
-    compare("Lock acquire+release", acquire_release)
-    compare("with Lock", with_lock)
-    compare("Event ping-pong", event_ping_pong)
+    measure.header()
+    main()

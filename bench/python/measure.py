@@ -1,23 +1,75 @@
-"""What the benchmarks share: both implementations in turn, medians and ratios."""
+"""What the benchmarks share: the contestants in turn, medians and ratios.
+
+A contestant has Process, Queue and so on, as multiprocessing has them: kin, the standard library,
+and billiard and faster-fifo where they are installed (pip install billiard faster-fifo).
+"""
 
 import multiprocessing
+import os
+import platform
 import statistics
+import sys
+import time
 
 import kin
+
+try:
+    import billiard
+except ImportError:
+    billiard = None
+try:
+    import faster_fifo
+except ImportError:
+    faster_fifo = None
 
 ROUNDS = 7
 
 
-def compare(name, run, unit="us", scale=1e6):
-    """run(context) returns seconds an operation; the two take turns, so that both meet the same
-    machine. Prints the medians and how many times faster kin is."""
-    times = {"multiprocessing": [], "kin": []}
-    contexts = {
-        "multiprocessing": multiprocessing.get_context("fork"),
-        "kin": kin.get_context("fork"),
-    }
+class FasterFifo:
+    """Queues of faster-fifo between processes of the standard library."""
+
+    Process = multiprocessing.get_context("fork").Process
+
+    @staticmethod
+    def Queue(max_size_bytes=1 << 20):
+        """Which holds so many bytes."""
+        return faster_fifo.Queue(max_size_bytes=max_size_bytes)
+
+
+CONTESTANTS = {
+    "kin": kin.get_context("fork"),
+    "multiprocessing": multiprocessing.get_context("fork"),
+    "billiard": billiard and billiard.get_context("fork"),
+    "faster-fifo": faster_fifo and FasterFifo,
+}
+
+
+def header():
+    """The machine, and the names above the columns."""
+    print(f"Python {platform.python_version()}, Linux {platform.release()} {platform.machine()}, "
+          f"{os.cpu_count()} cores, {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC, "
+          f"load {os.getloadavg()[0]:.2f}; medians of {ROUNDS} rounds")
+    print("ratio: how many times as long as with kin; in brackets what is asked for\n")
+    print(f"{'us an operation':40}" + "".join(f"{name:>24}" for name in CONTESTANTS))
+
+
+def compare(name, run, *, without=(), **asked):
+    """run(contestant) returns seconds an operation, or None if there is no such thing. They take
+    turns, so that all meet the same machine. asked: multiprocessing=15 is a least ratio."""
+    times = {which: [] for which in CONTESTANTS}
     for _ in range(ROUNDS):
-        for which, context in contexts.items():
-            times[which].append(run(context))
-    standard, ours = (statistics.median(times[which]) * scale for which in contexts)
-    print(f"{name:34} {standard:10.3f} {unit}  kin {ours:10.3f} {unit}  {standard / ours:6.1f} x")
+        for which, contestant in CONTESTANTS.items():
+            if contestant is not None and which not in without:
+                times[which].append(run(contestant))
+    columns = [f"{name:40}", f"{statistics.median(times['kin']) * 1e6:24.3f}"]
+    for which in list(CONTESTANTS)[1:]:
+        if not times[which] or None in times[which]:
+            columns.append(f"{'-':>24}")
+            continue
+        ratio = statistics.median(t / ours for t, ours in zip(times[which], times["kin"]))
+        aim = asked.get(which.replace("-", "_"))
+        mark = "" if aim is None else f" ({aim:g}: {'yes' if ratio >= aim else 'NO'})"
+        text = f"{statistics.median(times[which]) * 1e6:.3f} {ratio:.1f}x{mark}"
+        columns.append(f"{text:>24}")
+    print("".join(columns))
+    sys.stdout.flush()

@@ -1,35 +1,30 @@
-"""Queues and pipes between two processes: kin beside multiprocessing."""
+"""Queues and pipes between two processes."""
 
 from time import perf_counter
 
-from measure import compare
+import measure
+
+try:
+    import numpy
+except ImportError:
+    numpy = None
 
 
-def one_to_one(item, count, many=0):
-    """One producer, one consumer; many: with put_many and get_many where there are any."""
+def one_to_one(item, count, size=1 << 20):
+    """One producer, one consumer; size: bytes, for who must be told."""
 
-    def run(context):
-        queue = context.Queue()
-        batches = many and hasattr(queue, "put_many")
+    def run(contestant):
+        queue = contestant.Queue(size) if contestant is measure.FasterFifo else contestant.Queue()
 
         def child():
-            if batches:
-                for _ in range(count // many):
-                    queue.put_many([item] * many)
-            else:
-                for _ in range(count):
-                    queue.put(item)
+            for _ in range(count):
+                queue.put(item)
 
-        process = context.Process(target=child)
+        process = contestant.Process(target=child)
         start = perf_counter()
         process.start()
-        if batches:
-            left = count // many * many
-            while left:
-                left -= len(queue.get_many(many))
-        else:
-            for _ in range(count):
-                queue.get()
+        for _ in range(count):
+            queue.get()
         seconds = perf_counter() - start
         process.join()
         return seconds / count
@@ -37,15 +32,42 @@ def one_to_one(item, count, many=0):
     return run
 
 
-def round_trip_queue(context):
+def batches(item, count, many):
+    """The same with put_many and get_many; where there are none, one at a time."""
+    single = one_to_one(item, count)
+
+    def run(contestant):
+        if contestant not in (measure.CONTESTANTS["kin"], measure.CONTESTANTS["faster-fifo"]):
+            return single(contestant)
+        queue, items = contestant.Queue(), [item] * many
+
+        def child():
+            for _ in range(count // many):
+                queue.put_many(items)
+
+        process = contestant.Process(target=child)
+        start = perf_counter()
+        process.start()
+        left = count // many * many
+        while left:
+            left -= len(queue.get_many(max_messages_to_get=many)
+                        if contestant is measure.FasterFifo else queue.get_many(many))
+        seconds = perf_counter() - start
+        process.join()
+        return seconds / count
+
+    return run
+
+
+def round_trip_queue(contestant):
     """A queue there and a queue back."""
-    there, back, turns = context.Queue(), context.Queue(), 2_000
+    there, back, turns = contestant.Queue(), contestant.Queue(), 2_000
 
     def child():
         for _ in range(turns):
             back.put(there.get())
 
-    process = context.Process(target=child)
+    process = contestant.Process(target=child)
     process.start()
     start = perf_counter()
     for i in range(turns):
@@ -56,16 +78,16 @@ def round_trip_queue(context):
     return seconds / turns
 
 
-def round_trip_pipe(context):
+def round_trip_pipe(contestant):
     """A pipe there and back."""
-    ours, theirs = context.Pipe()
+    ours, theirs = contestant.Pipe()
     turns = 3_000
 
     def child():
         for _ in range(turns):
             theirs.send(theirs.recv())
 
-    process = context.Process(target=child)
+    process = contestant.Process(target=child)
     process.start()
     start = perf_counter()
     for i in range(turns):
@@ -76,10 +98,21 @@ def round_trip_pipe(context):
     return seconds / turns
 
 
+def main():
+    """All of them."""
+    compare, tuple_, bytes_ = measure.compare, (1, "two", 3.0), b"x" * 100
+    compare("Queue, small tuples", one_to_one(tuple_, 20_000), multiprocessing=15)
+    compare("Queue, 100 bytes", one_to_one(bytes_, 20_000), multiprocessing=15)
+    compare("Queue, small tuples, batches of 100", batches(tuple_, 40_000, 100), faster_fifo=10)
+    compare("Queue, 100 bytes, batches of 100", batches(bytes_, 40_000, 100), faster_fifo=10)
+    compare("Queue, 1 MB", one_to_one(b"x" * 1_000_000, 100, 20 << 20), multiprocessing=3)
+    if numpy is not None:
+        array = numpy.ones(12_500_000)
+        compare("Queue, numpy array of 100 MB", one_to_one(array, 4, 250 << 20), multiprocessing=20)
+    compare("Queue, round trip", round_trip_queue, multiprocessing=5)
+    compare("Pipe, round trip", round_trip_pipe, without=("faster-fifo",), multiprocessing=2)
+
+
 if __name__ == "__main__":
-    compare("Queue, small tuples", one_to_one((1, "two", 3.0), 20_000))
-    compare("Queue, 100 bytes", one_to_one(b"x" * 100, 20_000))
-    compare("Queue, 100 bytes, kin's batches", one_to_one(b"x" * 100, 20_000, many=100))
-    compare("Queue, 1 MB", one_to_one(b"x" * 1_000_000, 100))
-    compare("Queue round trip", round_trip_queue)
-    compare("Pipe round trip", round_trip_pipe)
+    measure.header()
+    main()
