@@ -53,6 +53,19 @@ KIN_API KIN_NODISCARD int kin_array_find(struct kin_arena *arena, const char *na
 KIN_API KIN_NODISCARD int kin_array_inherit(struct kin_arena *arena, uint32_t position,
                                             struct kin_array **ret_array);
 
+/* The first bytes of reserved memory, which kin_array_adopt needs for itself. */
+#define KIN_ARRAY_HEAD 384u
+
+/* Make memory that was reserved from a queue of the arena, or kept (kin_queue_keep), an array where
+ * it lies: of bytes (KIN_UCHAR), those of [data, data+bytes) that are left. Its head takes the
+ * first KIN_ARRAY_HEAD bytes at most; kin_array_ptr says where it begins. So what came through a
+ * queue can be shared, and outlive the one who got it, without a copy. On success the memory is the
+ * array's; on error it is still the caller's, and unchanged. Errors: -EINVAL (not reserved; bytes
+ * is more than that, or not more than KIN_ARRAY_HEAD), -ENOMEM, -ENOSPC (object table full).
+ * Safety: any thread | any process. */
+KIN_API KIN_NODISCARD int kin_array_adopt(struct kin_arena *arena, void *data, uint64_t bytes,
+                                          struct kin_array **ret_array);
+
 /* Give this process's handle back, and its rlock with it. The array goes with the last process that
  * has it. NULL is ignored.
  * Safety: when no other thread of the process is about to use the handle or the pointer. */

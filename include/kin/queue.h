@@ -158,6 +158,11 @@ KIN_API KIN_NODISCARD int64_t kin_queue_take(struct kin_queue *queue, void **ret
  * Errors: -EINVAL (not taken from this queue by this process). */
 KIN_API int kin_queue_release(struct kin_queue *queue, void *data);
 
+/* The same, but keep the memory, as if it had been reserved: it can be changed, published again in
+ * this queue or another of the arena, made an array (kin_array_adopt), or given back with
+ * kin_queue_cancel. Errors: -EINVAL (not taken from this queue by this process). */
+KIN_API int kin_queue_keep(struct kin_queue *queue, void *data);
+
 /* --- joinable queues ------------------------------------------------------------------------ */
 
 /* One message that was got is dealt with: one of the calling process's own, or else of another. One

@@ -324,6 +324,8 @@ static PyObject *unpickle(struct kinpy_state *state, const void *data, size_t by
 PyObject *kinpy_read_item(struct kinpy_state *state, const void *data, size_t bytes)
 {
     struct reader r = {.at = data, .end = (const unsigned char *)data + bytes};
+    if (kinpy_is_frame(data, bytes))
+        return kinpy_read_frame(state, data, bytes);
     if (bytes == 0 || *r.at != MARK)
         return unpickle(state, data, bytes);
     r.at++;
@@ -355,14 +357,29 @@ static int is_current(struct kinpy_state *state)
            PyObject_RichCompareBool(state->seen_copyreg, state->copyreg, Py_EQ) == 1;
 }
 
+/* ForkingPickler takes no keywords: it is made, and then told of the buffers. */
+static PyObject *make_pickler(struct kinpy_state *state)
+{
+    PyObject *pickler = PyObject_CallOneArg(state->new_pickler, state->buffer);
+    PyObject *table = pickler == NULL ? NULL : PyObject_GetAttrString(pickler, "dispatch_table");
+    PyObject *args = table == NULL ? NULL : Py_BuildValue("OOi", pickler, state->buffer, 5);
+    PyObject *more = args == NULL ? NULL : Py_BuildValue("{sO}", "buffer_callback", state->collect);
+    PyObject *done = more == NULL ? NULL : PyObject_Call(state->init_pickler, args, more);
+    if (done == NULL || PyObject_SetAttrString(pickler, "dispatch_table", table) < 0)
+        Py_CLEAR(pickler);
+    Py_XDECREF(done);
+    Py_XDECREF(more);
+    Py_XDECREF(args);
+    Py_XDECREF(table);
+    return pickler;
+}
+
 static int renew(struct kinpy_state *state)
 {
     Py_XSETREF(state->seen_reducers, PyDict_Copy(state->reducers));
     Py_XSETREF(state->seen_copyreg, PyDict_Copy(state->copyreg));
     Py_XSETREF(state->buffer, PyObject_CallNoArgs(state->new_buffer));
-    Py_XSETREF(state->pickler, state->buffer == NULL
-                                   ? NULL
-                                   : PyObject_CallOneArg(state->new_pickler, state->buffer));
+    Py_XSETREF(state->pickler, state->buffer == NULL ? NULL : make_pickler(state));
     return state->pickler != NULL && state->seen_reducers != NULL && state->seen_copyreg != NULL;
 }
 
@@ -390,11 +407,14 @@ static PyObject *dump(struct kinpy_state *state, PyObject *item)
     return pickle;
 }
 
-PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item)
+PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers)
 {
+    if (ret_buffers != NULL)
+        *ret_buffers = NULL;
     if (state->is_pickling) /* an item that pickles on its own account, or another thread */
         return PyObject_CallOneArg(state->dumps, item);
     state->is_pickling = 1;
+    state->apart = ret_buffers == NULL ? NULL : PyList_New(0);
     PyObject *pickle =
         is_current(state) || (!PyErr_Occurred() && renew(state)) ? dump(state, item) : NULL;
     PyObject *type, *value, *traceback;
@@ -404,13 +424,18 @@ PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item)
         Py_CLEAR(state->pickler);
     else
         Py_XDECREF(call(state->pickler, "clear_memo", NULL)); /* it keeps the item's parts */
+    if (pickle != NULL && state->apart != NULL && PyList_GET_SIZE(state->apart) > 0)
+        *ret_buffers = Py_NewRef(state->apart);
+    Py_CLEAR(state->apart);
     PyErr_Restore(type, value, traceback);
     state->is_pickling = 0;
     return pickle;
 }
 #else /* threads that run at once do not share a pickler */
-PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item)
+PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers)
 {
+    if (ret_buffers != NULL)
+        *ret_buffers = NULL;
     return PyObject_CallOneArg(state->dumps, item);
 }
 #endif
@@ -421,5 +446,5 @@ PyObject *kinpy_pack(PyObject *module, PyObject *item)
     char buffer[KINPY_SHORT];
     size_t bytes = kinpy_write_item(item, buffer, sizeof buffer);
     return bytes > 0 ? PyBytes_FromStringAndSize(buffer, (Py_ssize_t)bytes)
-                     : kinpy_pickle(PyModule_GetState(module), item);
+                     : kinpy_pickle(PyModule_GetState(module), item, NULL);
 }

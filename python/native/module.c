@@ -46,6 +46,7 @@ static int import_all(struct kinpy_state *state)
     state->new_pickler = attribute("multiprocessing.reduction", "ForkingPickler", NULL);
     state->reducers = attribute("multiprocessing.reduction", "ForkingPickler", "_extra_reducers");
     state->copyreg = attribute("copyreg", "dispatch_table", NULL);
+    state->init_pickler = attribute("pickle", "Pickler", "__init__");
     state->new_buffer = attribute("io", "BytesIO", NULL);
     state->empty = attribute("queue", "Empty", NULL);
     state->full = attribute("queue", "Full", NULL);
@@ -91,7 +92,11 @@ static int exec(PyObject *module)
         add_type(module, &kinpy_child_spec, NULL) < 0 ||
         add_type(module, &kinpy_block_spec, NULL) < 0 ||
         add_type(module, &kinpy_ready_spec, NULL) < 0 ||
+        add_type(module, &kinpy_message_spec, &state->message) < 0 ||
         add_type(module, &kinpy_pipe_spec, &state->pipe) < 0)
+        return -1;
+    state->collect = PyObject_GetAttrString(module, "collect");
+    if (state->collect == NULL)
         return -1;
     return PyModule_AddObjectRef(module, "ShutDown", state->shut_down);
 }
@@ -157,7 +162,19 @@ static PyObject *arena_reap(PyObject *module, PyObject *unused)
     return r < 0 ? kinpy_raise(r) : PyLong_FromLong(r);
 }
 
+/* For tests: memory of the arena that is in use. */
+static PyObject *used_bytes(PyObject *module, PyObject *unused)
+{
+    (void)unused;
+    struct kin_arena *arena = kinpy_arena(PyModule_GetState(module));
+    struct kin_arena_stats stats = {.size = sizeof stats};
+    int r = arena == NULL ? -EINVAL : kin_arena_stat(arena, &stats);
+    return r < 0 ? kinpy_raise(r) : PyLong_FromUnsignedLongLong(stats.used_bytes);
+}
+
 static PyMethodDef functions[] = {
+    {"used_bytes", used_bytes, METH_NOARGS, NULL},
+    {"collect", kinpy_collect, METH_O, NULL},
     {"pack", kinpy_pack, METH_O, NULL},
     {"arena_stat", arena_stat, METH_NOARGS, NULL},
     {"arena_reap", arena_reap, METH_NOARGS, NULL},

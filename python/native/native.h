@@ -24,7 +24,7 @@
 #define KINPY_OBJECTS(X)                                                                           \
     X(lock) X(rlock) X(pipe) X(dumps) X(loads) X(empty) X(full) X(shut_down) X(broken_barrier)     \
     X(buffer_too_short) X(new_pickler) X(new_buffer) X(reducers) X(copyreg) X(seen_reducers)       \
-    X(seen_copyreg) X(pickler) X(buffer)
+    X(seen_copyreg) X(pickler) X(buffer) X(message) X(collect) X(apart) X(init_pickler)
 /* clang-format on */
 
 struct kinpy_state {
@@ -123,17 +123,29 @@ PyObject *kinpy_open_failed(PyObject *self, int r);
 #define KINPY_SHORT 4096
 /* Write an item of a form of our own: its length, or 0 if it is to be pickled. Raises nothing. */
 size_t kinpy_write_item(PyObject *item, void *buffer, size_t room);
-PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item);
+/* Pickle an item. ret_buffers: NULL, or what becomes a list of the long buffers that are not in the
+ * pickle, or NULL if there are none. */
+PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers);
 PyObject *kinpy_read_item(struct kinpy_state *state, const void *data, size_t bytes);
 PyObject *kinpy_pack(PyObject *module, PyObject *item);
 /* What stands before n bytes that are an item. */
 #define KINPY_HEAD 7
 size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD]);
 
+/* Items with long buffers: buffers.c */
+PyObject *kinpy_collect(PyObject *module, PyObject *buffer);
+/* How long a message may become; write it, and how long it is. */
+size_t kinpy_frame_bytes(PyObject *pickle, PyObject *buffers);
+size_t kinpy_frame_write(PyObject *pickle, PyObject *buffers, char *data);
+int kinpy_is_frame(const void *data, size_t bytes);
+/* From a copy of it; and from a message that was taken in place, which is not to be released. */
+PyObject *kinpy_read_frame(struct kinpy_state *state, const void *data, size_t bytes);
+PyObject *kinpy_take_frame(PyObject *queue, void *data, size_t bytes);
+
 /* The types, added to the module by exec. */
 extern PyType_Spec kinpy_lock_spec, kinpy_rlock_spec, kinpy_semaphore_spec, kinpy_event_spec,
     kinpy_condition_spec, kinpy_barrier_spec, kinpy_queue_spec, kinpy_pipe_spec, kinpy_memory_spec,
-    kinpy_child_spec, kinpy_block_spec, kinpy_ready_spec;
+    kinpy_child_spec, kinpy_block_spec, kinpy_ready_spec, kinpy_message_spec;
 PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args);
 /* An RLock, of that type, over an rlock that is part of whole. */
 PyObject *kinpy_rlock_part(PyObject *type, PyObject *whole, struct kin_rlock *rlock);

@@ -107,7 +107,7 @@ static PyObject *send_object(PyObject *self, PyObject *object)
     size_t bytes = kinpy_write_item(object, buffer, sizeof buffer);
     if (bytes > 0)
         return send_memory(pipe, buffer, (Py_ssize_t)bytes);
-    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, object);
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, object, NULL);
     Py_buffer view;
     if (pickled == NULL || PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0) {
         Py_XDECREF(pickled);

@@ -136,6 +136,22 @@ static PyObject *put_buffer(PyObject *self, PyObject *pickled, struct put *put,
 
 static const char *const names[] = {"block", "timeout"};
 
+/* What was reserved and filled; it is given back if it could not be put. */
+static PyObject *put_reserved(PyObject *self, void *data, size_t bytes, struct put *put,
+                              kin_deadline deadline)
+{
+    ((struct queue *)self)->used = 1;
+    put->data = data;
+    put->bytes = bytes;
+    int64_t done = publish_call(put, KIN_NOW);
+    if ((done == -EAGAIN || done == -ETIMEDOUT) && deadline > KIN_NOW)
+        done = kinpy_wait(publish_call, put, deadline);
+    if (done >= 0)
+        Py_RETURN_NONE;
+    (void)!kin_queue_cancel(put->queue, data);
+    return fail(self, done, ((struct kinpy_object *)self)->state->full);
+}
+
 /* Long bytes go from where they are into the queue's memory. */
 static PyObject *put_bytes(PyObject *self, PyObject *item, struct put *put, kin_deadline deadline)
 {
@@ -146,16 +162,18 @@ static PyObject *put_bytes(PyObject *self, PyObject *item, struct put *put, kin_
         return kinpy_raise(r);
     size_t head = kinpy_head_of_bytes(n, data);
     memcpy((char *)data + head, PyBytes_AS_STRING(item), (size_t)n);
-    ((struct queue *)self)->used = 1;
-    put->data = data;
-    put->bytes = head + (size_t)n;
-    int64_t done = publish_call(put, KIN_NOW);
-    if ((done == -EAGAIN || done == -ETIMEDOUT) && deadline > KIN_NOW)
-        done = kinpy_wait(publish_call, put, deadline);
-    if (done >= 0)
-        Py_RETURN_NONE;
-    (void)!kin_queue_cancel(put->queue, data);
-    return fail(self, done, ((struct kinpy_object *)self)->state->full);
+    return put_reserved(self, data, head + (size_t)n, put, deadline);
+}
+
+/* So do the long buffers of an item. */
+static PyObject *put_apart(PyObject *self, PyObject *pickle, PyObject *buffers, struct put *put,
+                           kin_deadline deadline)
+{
+    void *data;
+    int r = kin_queue_reserve(put->queue, kinpy_frame_bytes(pickle, buffers), &data);
+    if (r < 0)
+        return kinpy_raise(r);
+    return put_reserved(self, data, kinpy_frame_write(pickle, buffers, data), put, deadline);
 }
 
 static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_deadline deadline)
@@ -168,9 +186,14 @@ static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_d
         return put_memory(self, buffer, bytes, put, deadline);
     if (PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) < UINT32_MAX && !put->by_priority)
         return put_bytes(self, item, put, deadline);
-    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item);
-    PyObject *result = pickled == NULL ? NULL : put_buffer(self, pickled, put, deadline);
+    PyObject *buffers = NULL, *result = NULL;
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item,
+                                     put->by_priority ? NULL : &buffers);
+    if (pickled != NULL)
+        result = buffers == NULL ? put_buffer(self, pickled, put, deadline)
+                                 : put_apart(self, pickled, buffers, put, deadline);
     Py_XDECREF(pickled);
+    Py_XDECREF(buffers);
     return result;
 }
 
@@ -241,6 +264,8 @@ static PyObject *get_item(PyObject *self, kin_deadline deadline)
         r = kinpy_wait(get_call, &get, deadline);
     if (r < 0)
         return fail(self, r, state->empty);
+    if (get.in_place && !((struct queue *)self)->raw && kinpy_is_frame(get.data, (size_t)r))
+        return kinpy_take_frame(self, get.data, (size_t)r);
     PyObject *item = read_item(self, get.in_place ? get.data : get.buffer, (size_t)r);
     if (get.in_place)
         kin_queue_release(get.queue, get.data);
@@ -270,7 +295,7 @@ static PyObject *put_task(PyObject *self, PyObject *item)
     size_t bytes = kinpy_write_item(item, buffer + head, sizeof buffer - head);
     if (bytes > 0)
         return put_memory(self, buffer, head + bytes, &put, KIN_NEVER);
-    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item);
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item, NULL);
     Py_buffer view;
     if (pickled == NULL || PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0) {
         Py_XDECREF(pickled);

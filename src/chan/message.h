@@ -24,6 +24,9 @@ static inline void *kini_message_data(const struct kin_arena *arena, uint64_t bl
  */
 bool kini_message_is_whole(const struct kin_arena *arena, uint64_t block);
 
+/* The block of memory that this process has reserved, and whose data the caller names; or 0. */
+uint64_t kini_message_reserved(struct kini_self *self, const void *data);
+
 /* A block for a message of up to bytes bytes, PRIVATE to us. -EMSGSIZE: more than there can be. */
 int kini_message_block(struct kini_self *self, uint64_t bytes, uint64_t *ret_block);
 

@@ -134,8 +134,8 @@ int64_t kini_queue_put_message(struct kini_self *self, struct kin_queue *queue,
                                const struct kini_message *message, kin_deadline deadline);
 int64_t kini_queue_get_message(struct kini_self *self, struct kin_queue *queue,
                                struct kini_taker *taker, kin_deadline deadline);
-/* The user of a message that was taken in place is done with it. */
-void kini_queue_release_block(struct kini_self *self, struct kin_queue *queue, uint64_t block);
+/* A message that was taken in place counts as got: its block is PRIVATE to us. */
+void kini_queue_finish_block(struct kini_self *self, struct kin_queue *queue, uint64_t block);
 
 /* --- segment.c ------------------------------------------------------------------------------ */
 

@@ -307,7 +307,8 @@ static void shrink(struct kini_self *self, struct kini_queue_shm *queue)
         (void)kini_heap_resize(self, store, queue->tag, cap, cap / 2);
 }
 
-static void release(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block, bool done)
+/* The block is PRIVATE to us afterwards. */
+static void finish(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block, bool done)
 {
     if (kini_store_of(self->arena, queue)->joinable)
         kini_joinable_release(self, queue, block, done);
@@ -318,12 +319,17 @@ static void release(struct kini_self *self, struct kini_queue_shm *queue, uint64
     kini_store_sc(&self->shm->op, 0);
     if (kini_unlikely(kini_load_sc(&queue->flags) & KINI_QUEUE_SHUT))
         kini_waitq_wake(self, &queue->getters, UINT32_MAX); /* it may be drained by this */
+}
+
+static void release(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block, bool done)
+{
+    finish(self, queue, block, done);
     kini_block_put(self, block);
 }
 
-void kini_store_release(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block)
+void kini_store_finish(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block)
 {
-    release(self, queue, block, false);
+    finish(self, queue, block, false);
 }
 
 static int64_t deliver(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block,

@@ -27,7 +27,7 @@ int64_t kini_store_get(struct kini_self *self, struct kin_queue *queue, struct k
 void kini_store_pass_on(struct kini_self *self, struct kini_queue_shm *queue);
 
 /* Done with a message that we have taken: it is got. Frees the block. */
-void kini_store_release(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block);
+void kini_store_finish(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block);
 /* A message that somebody had taken who cannot act any more, if its header still says word. */
 void kini_store_give_back(struct kini_self *self, struct kini_queue_shm *queue, uint64_t block,
                           uint64_t word);

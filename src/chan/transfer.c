@@ -229,12 +229,11 @@ int64_t kin_queue_get_alloc(struct kin_queue *queue, void **ret_data, kin_deadli
     }
 }
 
-void kini_queue_release_block(struct kini_self *self, struct kin_queue *queue, uint64_t block)
+void kini_queue_finish_block(struct kini_self *self, struct kin_queue *queue, uint64_t block)
 {
     if (kini_queue_is_store(queue->shm)) {
-        kini_store_release(self, queue->shm, block);
+        kini_store_finish(self, queue->shm, block);
         return;
     }
     kini_block_adopt(self, block);
-    kini_block_put(self, block);
 }

@@ -19,7 +19,7 @@ static uint64_t block_of(struct kini_self *self, const void *data, uint32_t stat
     return word == KINI_BLOCK_WORD(state, self->slot, tag) ? block : 0;
 }
 
-static uint64_t reserved_block(struct kini_self *self, const void *data)
+uint64_t kini_message_reserved(struct kini_self *self, const void *data)
 {
     uint64_t block = block_of(self, data, KINI_BLOCK_PRIVATE, 0);
     bool good = block != 0 &&
@@ -48,7 +48,7 @@ int kin_queue_publish(struct kin_queue *queue, void *data, size_t bytes, kin_dea
     struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
     if (self == NULL)
         return r;
-    uint64_t block = reserved_block(self, data);
+    uint64_t block = kini_message_reserved(self, data);
     if (block == 0)
         return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
     uint64_t room = kini_block_room(self->arena, block) - sizeof(struct kini_message_shm);
@@ -73,7 +73,7 @@ int kin_queue_cancel(struct kin_queue *queue, void *data)
     struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
     if (self == NULL)
         return r;
-    uint64_t block = reserved_block(self, data);
+    uint64_t block = kini_message_reserved(self, data);
     if (block == 0)
         return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
     kini_block_put(self, block);
@@ -109,6 +109,21 @@ int kin_queue_release(struct kin_queue *queue, void *data)
     uint64_t block = block_of(self, data, KINI_BLOCK_TAKEN, queue->handle.tag);
     if (block == 0)
         return kini_fail(-EINVAL, "this process has not taken that message from this queue");
-    kini_queue_release_block(self, queue, block);
+    kini_queue_finish_block(self, queue, block);
+    kini_block_put(self, block);
+    return 0;
+}
+
+int kin_queue_keep(struct kin_queue *queue, void *data)
+{
+    int r;
+    struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
+    if (self == NULL)
+        return r;
+    uint64_t block = block_of(self, data, KINI_BLOCK_TAKEN, queue->handle.tag);
+    if (block == 0)
+        return kini_fail(-EINVAL, "this process has not taken that message from this queue");
+    kini_queue_finish_block(self, queue, block);
+    kini_store(&kini_message_of(self->arena, block)->next, KINI_MESSAGE_RESERVED);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <kin/array.h>
 
 #include "base/error.h"
+#include "chan/message.h"
 #include "coll/items.h"
 #include "coll/word.h"
 
@@ -51,6 +52,23 @@ int kin_array_find(struct kin_arena *arena, const char *name, struct kin_array *
 int kin_array_inherit(struct kin_arena *arena, uint32_t position, struct kin_array **ret_array)
 {
     return kini_items_open(arena, KINI_BY_POSITION(position), &any, true, ret_array);
+}
+
+int kin_array_adopt(struct kin_arena *arena, void *data, uint64_t bytes,
+                    struct kin_array **ret_array)
+{
+    struct kini_self *self = kini_enter(arena);
+    if (self == NULL)
+        return kini_enter_error();
+    uint64_t block = kini_message_reserved(self, data);
+    if (block == 0)
+        return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
+    uint64_t prefix = sizeof(struct kini_message_shm);
+    if (bytes <= KIN_ARRAY_HEAD || bytes > kini_block_room(arena, block) - prefix)
+        return kini_fail(-EINVAL, "an array of %llu bytes, head included, in memory for %llu",
+                         (unsigned long long)bytes,
+                         (unsigned long long)(kini_block_room(arena, block) - prefix));
+    return kini_items_adopt(arena, block, prefix + bytes, ret_array);
 }
 
 void kin_array_destroy(struct kin_array *array)

@@ -246,6 +246,54 @@ int kini_items_create(struct kin_arena *arena, const struct kini_items_spec *giv
     return 0;
 }
 
+struct adoption {
+    uint64_t block, end; /* behind the last byte, from the start of the block */
+    struct kini_items_shm before;
+};
+
+static int adopt(struct kini_self *self, const void *arg, uint64_t *ret_offset)
+{
+    const struct adoption *adoption = arg;
+    struct kini_items_shm *shm = kini_at(self->arena, adoption->block);
+    memset(shm, 0, sizeof *shm);
+    kini_lock_init(&shm->own, NULL);
+    kini_waitq_init(&shm->waiters, 0);
+    shm->type = KIN_UCHAR;
+    shm->item_bytes = 1;
+    shm->data_delta = delta_of(shm);
+    shm->length = adoption->end - shm->data_delta;
+    shm->is_committed = 1;
+    struct size size;
+    if (!measure(1, shm->length, false, &size) ||
+        size.block > kini_block_room(self->arena, adoption->block))
+        return kini_fail(-EINVAL, "the memory has no room for the array that it is to be");
+    *ret_offset = adoption->block;
+    return 0;
+}
+
+/* No object came of it. */
+static void give_back(struct kini_self *self, uint64_t offset)
+{
+    (void)self, (void)offset;
+}
+
+int kini_items_adopt(struct kin_arena *arena, uint64_t block, uint64_t end, void *ret_handle)
+{
+    struct adoption adoption = {.block = block, .end = end};
+    memcpy(&adoption.before, kini_at(arena, block), sizeof adoption.before);
+    const struct kini_kind kind = kind_of(KINI_OBJECT_ARRAY);
+    const struct kini_maker maker = {.make = adopt, .unmake = give_back, .arg = &adoption};
+    struct kini_items *items;
+    int r = kini_handle_make(arena, &kind, NULL, &maker, &items);
+    if (r < 0) {
+        memcpy(kini_at(arena, block), &adoption.before, sizeof adoption.before);
+        return r;
+    }
+    bind(items);
+    memcpy(ret_handle, &items, sizeof items);
+    return 0;
+}
+
 static int contradicts(const char *name, const struct kini_items *items,
                        const struct kini_items_spec *spec)
 {
@@ -310,10 +358,13 @@ int kini_items_commit(struct kini_items *items, uint64_t from, uint64_t bytes)
     return kini_span_commit(arena, first, last - first + 1);
 }
 
-/* Of the dead nothing is known but that a block begins there. */
+/* Of the dead nothing is known but that a block begins there. What was adopted is kept for the next
+ * message of its length. */
 void kini_items_destroy(struct kini_self *self, uint64_t offset)
 {
     struct kin_arena *arena = self->arena;
+    if (((struct kini_items_shm *)kini_at(arena, offset))->is_committed == 1)
+        return;
     uint64_t room = kini_block_room(arena, offset);
     uint32_t unit = kini_unit_of(arena, offset), last = kini_unit_of(arena, offset + room - 1);
     if (last > unit && last < kini_load(&arena->super->units_high) &&

@@ -43,6 +43,9 @@ int kini_items_create(struct kin_arena *arena, const struct kini_items_spec *spe
                       void *ret_handle);
 int kini_items_open(struct kin_arena *arena, const struct kini_which *which,
                     const struct kini_items_spec *spec, bool find, void *ret_handle);
+/* An array of bytes in a block that is PRIVATE to us, up to end, counted from the start of the
+ * block. On an error the block is as it was. */
+int kini_items_adopt(struct kin_arena *arena, uint64_t block, uint64_t end, void *ret_handle);
 void kini_items_close(struct kini_items *items, uint32_t object_type);
 /* Make sure that there is memory behind a range of bytes of the items. */
 int kini_items_commit(struct kini_items *items, uint64_t from, uint64_t bytes);

@@ -23,6 +23,9 @@
  * of it, but the first unit, is given back to the system when the array goes, whatever the bits
  * say.
  *
+ * Memory of a message is adopted: private to its new owner, who writes the head over it, until the
+ * object is there: killed before, it is swept.
+ *
  * Crash states: (1) killed before 2: the value is the old one. (2) killed from 2 to 4: the reaper
  * copies again (3, 4), then frees the rlock: the value is the new one. (3) the reaper killed on the
  * way: the next one finds the same. (4) killed after 4: the new one; the rlock is freed by the
@@ -43,8 +46,8 @@ struct kini_items_shm {
     uint64_t item_bytes;
     uint64_t length; /* of a value: 1 */
     uint64_t data_delta;
-    kini_a32 half_set; /* W: the holder of the rlock; of a dead one: the reaper */
-    uint32_t reserved1;
+    kini_a32 half_set;     /* W: the holder of the rlock; of a dead one: the reaper */
+    uint32_t is_committed; /* const after create; 1: its memory has its commit bits (adopted) */
     uint64_t reserved[3];
     struct kini_waitq_shm waiters;
 };

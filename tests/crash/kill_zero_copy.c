@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <kin/array.h>
+
 #define PUT_NUMBER 1000u
 
 static struct kin_queue *mine;
@@ -64,6 +66,21 @@ static int64_t op_release(struct kill_world *world, uint32_t who)
 {
     memcpy(world->page->actors[who].buffer, held[0], world->scenario->bytes);
     return kin_queue_release(world->queue, held[0]);
+}
+
+/* Its memory stays its own. */
+static int64_t op_keep(struct kill_world *world, uint32_t who)
+{
+    memcpy(world->page->actors[who].buffer, held[0], world->scenario->bytes);
+    return kin_queue_keep(world->queue, held[0]);
+}
+
+/* And becomes an array. */
+static int64_t op_keep_as_array(struct kill_world *world, uint32_t who)
+{
+    struct kin_array *array;
+    int64_t r = op_keep(world, who);
+    return r < 0 ? r : kin_array_adopt(world->live, held[0], world->scenario->bytes, &array);
 }
 
 static int64_t op_take_and_release(struct kill_world *world, uint32_t who)
@@ -309,6 +326,12 @@ static const struct kill_scenario scenarios[] = {
      .items = 3,
      .warm = warm_takes,
      .operate = {op_release}},
+    {.name = "keep a block", BLOCK, .items = 3, .warm = warm_takes, .operate = {op_keep}},
+    {.name = "keep a large block as an array",
+     LARGE,
+     .items = 3,
+     .warm = warm_takes,
+     .operate = {op_keep_as_array}},
     {.name = "destroy the handle with two taken",
      .flags = KILL_MAY_BE_EMPTY,
      INLINE,

@@ -3,6 +3,8 @@
 #include "arena/arena.h"
 #include "lib/kin_test.h"
 
+#include <kin/array.h>
+
 #include <signal.h>
 
 static struct kin_arena *arena;
@@ -69,6 +71,62 @@ START_TEST(large_ones)
     ck_assert_ptr_eq(taken, data);
     ck_assert_int_eq(((char *)taken)[bytes - 2], 7);
     KT_OK(kin_queue_release(queue, taken));
+    finish();
+}
+END_TEST
+
+START_TEST(what_was_taken_is_kept_and_published_again)
+{
+    begin();
+    void *data, *again;
+    for (int i = 0; i < 100; i++) { /* nothing is left of it */
+        put_text("message");
+        KT_IS(kin_queue_take(queue, &data, KIN_NEVER), 7);
+        KT_IS(kin_queue_keep(queue, data), 0);
+        KT_IS(kin_queue_keep(queue, data), -EINVAL);
+        KT_IS(kin_queue_release(queue, data), -EINVAL);
+        memcpy(data, "changed", 7);
+        KT_OK(kin_queue_publish(queue, data, 7, KIN_NEVER));
+        KT_IS(kin_queue_take(queue, &again, KIN_NEVER), 7);
+        ck_assert_mem_eq(again, "changed", 7);
+        KT_IS(kin_queue_keep(queue, again), 0);
+        KT_OK(kin_queue_cancel(queue, again));
+    }
+    finish();
+}
+END_TEST
+
+static bool is_all_sevens(const char *data, size_t bytes)
+{
+    return data[0] == 7 && memcmp(data, data + 1, bytes - 1) == 0;
+}
+
+START_TEST(what_was_taken_becomes_an_array)
+{
+    begin();
+    static const size_t all_bytes[] = {1000, 40000, 3 * MIB};
+    const size_t bytes = all_bytes[_i];
+    void *data;
+    struct kin_array *array;
+    for (int i = 0; i < 20; i++) {
+        KT_OK(kin_queue_reserve(queue, bytes + 64, &data));
+        memset(data, 7, bytes);
+        KT_OK(kin_queue_publish(queue, data, bytes, KIN_NEVER));
+        KT_IS(kin_queue_take(queue, &data, KIN_NEVER), (int64_t)bytes);
+        KT_IS(kin_array_adopt(arena, data, bytes, &array), -EINVAL); /* not its own yet */
+        KT_IS(kin_queue_keep(queue, data), 0);
+        KT_IS(kin_array_adopt(arena, data, KIN_ARRAY_HEAD, &array), -EINVAL);
+        KT_IS(kin_array_adopt(arena, data, bytes + 2 * MIB, &array), -EINVAL);
+        ck_assert(is_all_sevens(data, bytes)); /* unchanged */
+        KT_OK(kin_array_adopt(arena, data, bytes, &array));
+        char *items = kin_array_ptr(array);
+        ptrdiff_t head = items - (char *)data;
+        ck_assert(head > 0 && head <= (ptrdiff_t)KIN_ARRAY_HEAD);
+        KT_IS(kin_array_length(array), (int64_t)bytes - head);
+        ck_assert(is_all_sevens(items, bytes - (size_t)head));
+        KT_IS(kin_queue_cancel(queue, data), -EINVAL); /* it is the array's */
+        kin_array_destroy(array);
+    }
     finish();
 }
 END_TEST
@@ -311,6 +369,8 @@ int main(void)
     TCase *t = kt_case(suite, "use", 60);
     tcase_add_test(t, what_is_published_is_got_and_taken);
     tcase_add_test(t, large_ones);
+    tcase_add_test(t, what_was_taken_is_kept_and_published_again);
+    tcase_add_loop_test(t, what_was_taken_becomes_an_array, 0, 3);
     tcase_add_test(t, empty_messages);
     tcase_add_test(t, wrong_memory);
     tcase_add_test(t, a_full_queue_leaves_it_reserved);

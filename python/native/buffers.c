@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: MIT
+ * Items with long buffers (arrays of numpy, and whatever else gives pickle a PickleBuffer): these
+ * are not pickled, but copied once, from where they lie into the message. Who gets the item has
+ * them there: the message becomes an array of the arena, which is there until the last view of it
+ * is gone, in this process and in those that it forks meanwhile.
+ *
+ *   +0               0xfe, count, where the pickle is: struct frame
+ *   +KIN_ARRAY_HEAD  count times: where a buffer is, and its bytes
+ *                    the pickle; the buffers, each from a multiple of 64 on
+ *
+ * What a frame says is compared with its length: another process wrote it. */
+#include "native.h"
+
+#include <string.h>
+
+#include <kin/array.h>
+
+#define MARK         0xfe /* neither a pickle nor an item of our own form begins so */
+#define APART_LEAST  32768
+#define BUFFERS_MOST 4096
+
+struct part {
+    uint64_t at, bytes;
+};
+
+struct frame {
+    unsigned char mark, reserved[3];
+    uint32_t count;
+    struct part pickle;
+};
+
+/* --- collect -------------------------------------------------------------------------------- */
+
+/* Asked by the pickler: true if the buffer is to be in the pickle. */
+PyObject *kinpy_collect(PyObject *module, PyObject *buffer)
+{
+    struct kinpy_state *state = PyModule_GetState(module);
+    const Py_buffer *view = PyPickleBuffer_GetBuffer(buffer);
+    if (view == NULL)
+        return NULL;
+    if (state->apart == NULL || view->len < APART_LEAST || !PyBuffer_IsContiguous(view, 'A') ||
+        PyList_GET_SIZE(state->apart) == BUFFERS_MOST)
+        Py_RETURN_TRUE;
+    if (PyList_Append(state->apart, buffer) < 0)
+        return NULL;
+    Py_RETURN_FALSE;
+}
+
+/* --- write ---------------------------------------------------------------------------------- */
+
+static uint64_t table_end(uint64_t count)
+{
+    return KIN_ARRAY_HEAD + count * sizeof(struct part);
+}
+
+size_t kinpy_frame_bytes(PyObject *pickle, PyObject *buffers)
+{
+    uint64_t count = (uint64_t)PyList_GET_SIZE(buffers);
+    uint64_t bytes = table_end(count) + (uint64_t)PyBytes_GET_SIZE(pickle);
+    for (uint64_t i = 0; i < count; i++)
+        bytes += 64 + (uint64_t)PyPickleBuffer_GetBuffer(PyList_GET_ITEM(buffers, i))->len;
+    return bytes;
+}
+
+/* The buffers are long: without the interpreter. The list holds them meanwhile. */
+size_t kinpy_frame_write(PyObject *pickle, PyObject *buffers, char *data)
+{
+    struct frame frame = {.mark = MARK, .count = (uint32_t)PyList_GET_SIZE(buffers)};
+    uint64_t at = frame.pickle.at = table_end(frame.count);
+    frame.pickle.bytes = (uint64_t)PyBytes_GET_SIZE(pickle);
+    memcpy(data + at, PyBytes_AS_STRING(pickle), frame.pickle.bytes);
+    at += frame.pickle.bytes;
+    for (uint32_t i = 0; i < frame.count; i++) {
+        const Py_buffer *view = PyPickleBuffer_GetBuffer(PyList_GET_ITEM(buffers, i));
+        at += -((uintptr_t)data + at) % 64;
+        struct part part = {at, (uint64_t)view->len};
+        memcpy(data + KIN_ARRAY_HEAD + i * sizeof part, &part, sizeof part);
+        Py_BEGIN_ALLOW_THREADS memcpy(data + at, view->buf, part.bytes);
+        Py_END_ALLOW_THREADS at += part.bytes;
+    }
+    memcpy(data, &frame, sizeof frame);
+    return at;
+}
+
+/* --- read ----------------------------------------------------------------------------------- */
+
+int kinpy_is_frame(const void *data, size_t bytes)
+{
+    return bytes > KIN_ARRAY_HEAD && *(const unsigned char *)data == MARK;
+}
+
+static int is_within(const struct part *part, uint64_t from, uint64_t bytes)
+{
+    return part->at >= from && part->at <= bytes && part->bytes <= bytes - part->at;
+}
+
+static PyObject *view_of(PyObject *whole, const struct part *part)
+{
+    return PySequence_GetSlice(whole, (Py_ssize_t)part->at, (Py_ssize_t)(part->at + part->bytes));
+}
+
+/* The views of the buffers; NULL with an exception. */
+static PyObject *views_of(PyObject *whole, const char *data, const struct frame *frame,
+                          uint64_t bytes)
+{
+    PyObject *views = PyList_New(0);
+    for (uint32_t i = 0; views != NULL && i < frame->count; i++) {
+        struct part part;
+        memcpy(&part, data + KIN_ARRAY_HEAD + i * sizeof part, sizeof part);
+        PyObject *view = NULL;
+        if (is_within(&part, table_end(frame->count), bytes))
+            view = view_of(whole, &part);
+        else
+            PyErr_SetString(PyExc_ValueError, "the item is damaged");
+        if (view == NULL || PyList_Append(views, view) < 0)
+            Py_CLEAR(views);
+        Py_XDECREF(view);
+    }
+    return views;
+}
+
+/* owner has the bytes of the frame, from its start on. */
+static PyObject *read_from(struct kinpy_state *state, PyObject *owner, const char *data,
+                           uint64_t bytes)
+{
+    struct frame frame;
+    memcpy(&frame, data, sizeof frame);
+    if (frame.count > BUFFERS_MOST || table_end(frame.count) > bytes ||
+        !is_within(&frame.pickle, table_end(frame.count), bytes))
+        return PyErr_Format(PyExc_ValueError, "the item is damaged");
+    PyObject *whole = PyMemoryView_FromObject(owner);
+    PyObject *views = whole == NULL ? NULL : views_of(whole, data, &frame, bytes);
+    PyObject *pickle = views == NULL ? NULL : view_of(whole, &frame.pickle);
+    PyObject *item = NULL;
+    if (pickle != NULL) {
+        PyObject *names = Py_BuildValue("(s)", "buffers"), *args[] = {pickle, views};
+        if (names != NULL)
+            item = PyObject_Vectorcall(state->loads, args, 1, names);
+        Py_XDECREF(names);
+    }
+    Py_XDECREF(pickle);
+    Py_XDECREF(views);
+    Py_XDECREF(whole);
+    return item;
+}
+
+PyObject *kinpy_read_frame(struct kinpy_state *state, const void *data, size_t bytes)
+{
+    PyObject *copy = PyByteArray_FromStringAndSize(data, (Py_ssize_t)bytes);
+    PyObject *item =
+        copy == NULL ? NULL : read_from(state, copy, PyByteArray_AS_STRING(copy), bytes);
+    Py_XDECREF(copy);
+    return item;
+}
+
+/* --- in place ------------------------------------------------------------------------------- */
+
+struct message {
+    struct kinpy_object base; /* handle: the array, once it is one */
+    PyObject *queue;          /* whose reserved memory it is; NULL: it is an array */
+    char *data;
+    Py_ssize_t bytes;
+};
+
+/* The queue is done with it, also if it cannot become an array: then it is memory of this process
+ * alone. */
+static void own(struct message *message, struct kin_queue *queue)
+{
+    struct kin_array *array;
+    if (kin_queue_keep(queue, message->data) < 0)
+        return;
+    if (kin_array_adopt(message->base.arena, message->data, (uint64_t)message->bytes, &array) ==
+        0) {
+        message->base.handle = array;
+        Py_CLEAR(message->queue);
+    }
+}
+
+PyObject *kinpy_take_frame(PyObject *queue, void *data, size_t bytes)
+{
+    struct kinpy_object *from = (struct kinpy_object *)queue;
+    PyTypeObject *type = kinpy_type(from->state->message);
+    struct message *message = (struct message *)type->tp_alloc(type, 0);
+    if (message == NULL) {
+        (void)!kin_queue_release(from->handle, data);
+        return NULL;
+    }
+    message->base.state = from->state;
+    message->base.arena = from->arena;
+    message->queue = Py_NewRef(queue);
+    message->data = data;
+    message->bytes = (Py_ssize_t)bytes;
+    /* It stays the queue's until it was read: who is killed meanwhile has not taken it. */
+    PyObject *item = read_from(from->state, (PyObject *)message, data, bytes);
+    own(message, from->handle);
+    Py_DECREF(message);
+    return item;
+}
+
+static int get_buffer(PyObject *self, Py_buffer *view, int flags)
+{
+    struct message *message = (struct message *)self;
+    return PyBuffer_FillInfo(view, self, message->data, message->bytes, 0, flags);
+}
+
+static void destroy(void *handle)
+{
+    kin_array_destroy(handle);
+}
+
+static void dealloc(PyObject *self)
+{
+    PyObject *queue = ((struct message *)self)->queue;
+    if (queue != NULL)
+        (void)!kin_queue_cancel(((struct kinpy_object *)queue)->handle,
+                                ((struct message *)self)->data);
+    kinpy_dealloc(self, destroy);
+    Py_XDECREF(queue);
+}
+
+static PyType_Slot slots[] = {
+    {Py_tp_doc, "The memory of an item that was got, until nothing looks into it."},
+    {Py_tp_dealloc, dealloc},
+    {Py_bf_getbuffer, get_buffer},
+    {0, NULL},
+};
+
+PyType_Spec kinpy_message_spec = {
+    .name = "kin._kin.Message",
+    .basicsize = sizeof(struct message),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = slots,
+};

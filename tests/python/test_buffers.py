@@ -1,0 +1,201 @@
+"""Items with long buffers: copied once on their way in, and not on their way out."""
+
+import gc
+import os
+import pickle
+import signal
+import sys
+
+import pytest
+
+import kin
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+
+class Blob:
+    """Something that gives pickle its buffer, as arrays of numpy do."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        return Blob, (pickle.PickleBuffer(self.data) if protocol >= 5 else bytes(self.data),)
+
+
+def used():
+    """Bytes of the family's arena that are in use."""
+    return kin._kin.used_bytes()
+
+
+@pytest.mark.parametrize("size", [10, 32767, 32768, 40000, 1_000_000, 30_000_000])
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue", "LifoQueue", "PriorityQueue"])
+def test_each_length_and_queue(only_kin, kind, size):
+    queue = getattr(only_kin, kind)()
+    data = bytearray(os.urandom(1000) * (size // 1000 + 1))[:size]
+    item = {"name": "x", "blob": Blob(data), "more": [Blob(data), Blob(b"short")]}
+    if kind == "PriorityQueue":
+        queue.put(item, priority=1)
+    else:
+        queue.put(item)
+    got = queue.get()
+    for blob in (got["blob"], got["more"][0]):
+        assert bytes(blob.data) == data
+    assert bytes(got["more"][1].data) == b"short" and got["name"] == "x"
+
+
+def test_it_lies_in_shared_memory(only_kin):
+    queue = only_kin.Queue()
+    queue.put(Blob(bytearray(b"x" * 100_000)))
+    got = queue.get().data
+    assert isinstance(got, memoryview) and isinstance(got.obj, kin._kin.Message)
+    assert not got.readonly
+    got[0] = 7
+    assert got[0] == 7 and queue.empty()
+
+
+def test_read_only_stays_so(only_kin):
+    queue = only_kin.Queue()
+    queue.put(Blob(b"x" * 100_000))
+    with pytest.raises(TypeError):
+        queue.get().data[0] = 1
+
+
+def test_memory_comes_back(only_kin):
+    queue, blob = only_kin.Queue(), Blob(bytearray(5_000_000))
+    queue.put(blob)
+    queue.get()
+    before = used()
+    for _ in range(20):
+        queue.put(blob)
+        got = queue.get()
+        again = memoryview(got.data)[10:20]
+        del got
+        assert bytes(again) == bytes(10)  # a view of a view keeps it
+        del again
+    gc.collect()
+    assert used() <= before
+
+
+def look_and_answer(data, pipe):
+    """In a child made with fork: the parent lets go, and much comes in its place."""
+    pipe.send("here")
+    pipe.recv()
+    pipe.send(bytes(data) == b"k" * 200_000)
+
+
+def test_children_made_with_fork_keep_it(only_kin):
+    queue = only_kin.Queue()
+    queue.put(Blob(bytearray(b"k" * 200_000)))
+    got = queue.get()
+    here, there = only_kin.Pipe()
+    child = only_kin.Process(target=look_and_answer, args=(got.data, there))
+    child.start()
+    here.recv()
+    del got  # the process has dropped its arguments when it was started
+    gc.collect()
+    for _ in range(5):
+        queue.put(Blob(bytearray(b"z" * 200_000)))
+        queue.get()
+    here.send("now")
+    assert here.recv() is True
+    child.join()
+
+
+def produce(queue, count):
+    """In a child."""
+    for n in range(count):
+        queue.put((n, Blob(bytearray([n]) * 300_000)))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_between_processes(method):
+    context = kin.get_context(method)
+    queue = context.Queue(3)
+    child = context.Process(target=produce, args=(queue, 20))
+    child.start()
+    kept = [queue.get(timeout=50) for _ in range(20)]
+    child.join()
+    assert [n for n, _ in kept] == list(range(20))
+    assert all(bytes(blob.data) == bytes([n]) * 300_000 for n, blob in kept)
+
+
+class Killer:
+    """Kills who unpickles it, once."""
+
+    def __init__(self, flag):
+        self.flag = flag
+
+    def __reduce__(self):
+        return _kill_once, (self.flag,)
+
+
+def _kill_once(flag):
+    if flag.value == 0:
+        flag.value = 1
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+
+def test_killed_while_it_reads(only_kin):
+    """It has not taken the item, which is whole for the next one."""
+    queue, flag = only_kin.Queue(), only_kin.Value("i", 0)
+    queue.put((Blob(bytearray(b"q" * 100_000)), Killer(flag)))
+    child = only_kin.Process(target=queue.get)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    blob, said = queue.get(timeout=50)
+    assert bytes(blob.data) == b"q" * 100_000 and said == "alive"
+
+
+def test_what_unpickling_raises(only_kin):
+    queue = only_kin.Queue()
+    queue.put((Blob(bytearray(100_000)), _Broken()))
+    with pytest.raises(ZeroDivisionError):
+        queue.get()
+    assert queue.empty()
+
+
+class _Broken:
+    def __reduce__(self):
+        return divmod, (1, 0)
+
+
+def test_full_and_cancelled(only_kin):
+    queue, blob = only_kin.Queue(1), Blob(bytearray(1_000_000))
+    queue.put(1)
+    before = used()
+    for _ in range(5):
+        with pytest.raises(kin.queues.Full):
+            queue.put(blob, timeout=0.001)
+    assert used() <= before + 2_000_000
+
+
+def test_many_and_pipes(only_kin):
+    queue, blob = only_kin.Queue(), Blob(bytearray(b"m" * 50_000))
+    queue.put_many([blob, blob])
+    assert [bytes(each.data) for each in queue.get_many(5)] == [b"m" * 50_000] * 2
+    queue.put(blob)
+    assert [bytes(each.data) for each in queue.get_many(5)] == [b"m" * 50_000]
+    here, there = only_kin.Pipe()
+    here.send(blob)
+    assert bytes(there.recv().data) == b"m" * 50_000
+
+
+def test_numpy(only_kin):
+    numpy = pytest.importorskip("numpy")
+    queue = only_kin.Queue()
+    for array in (
+        numpy.arange(100_000, dtype="f8"),
+        numpy.arange(100_000, dtype="i4").reshape(100, 1000).T,
+        numpy.arange(100_000)[::3],
+        numpy.zeros((50_000,), dtype=[("a", "i4"), ("b", "f8")]),
+        numpy.arange(10),
+    ):
+        queue.put(("array", array))
+        got = queue.get()[1]
+        assert got.dtype == array.dtype and got.shape == array.shape and (got == array).all()
+        assert got.flags.writeable and got.ctypes.data % 16 == 0
+        got.flat[0] = 1
+    assert sys.getrefcount(array) < 10
