@@ -15,8 +15,6 @@ from . import executor
 
 __all__ = ()
 
-_standard = multiprocessing.get_context("fork")  # also after kin.install()
-
 
 class Process(multiprocessing.context.Process):
     """A process of the start method in use."""
@@ -190,10 +188,6 @@ class _Factories:
         return Pool(
             processes, initializer, initargs, maxtasksperchild, context=self.get_context()
         )
-
-    def Manager(self):
-        """Returns the standard library's manager, with its own objects"""
-        return _standard.Manager()
 
     def get_start_method(self, allow_none=False):
         """The name of the start method."""

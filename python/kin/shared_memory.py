@@ -6,7 +6,6 @@ it and not closed it is a user; so is the process that created it, until the nam
 
 import errno
 import os
-import secrets
 import types
 from multiprocessing import shared_memory as _standard
 
@@ -57,28 +56,28 @@ class SharedMemory:
         if name is None:
             self._create_somewhere(size)
         else:
-            self._name = name.removeprefix("/")
-            self._block = _open(self._name, size if create else 0, arena)
+            self._name = "/" + name.removeprefix("/")
+            self._block = _open(self.name, size if create else 0, arena)
         if create:
-            _created[arena, self._name] = self._block
+            _created[arena, self.name] = self._block
         self._buf = memoryview(self._block)
         self._size = len(self._buf)
 
     def _create_somewhere(self, size):
         while self._block is None:
-            self._name = "psm_" + secrets.token_hex(4)
+            self._name = _standard._make_filename()
             try:
-                self._block = _open(self._name, size, self._arena)
+                self._block = _open(self.name, size, self._arena)
             except FileExistsError:
                 pass
 
     def __reduce__(self):
         if self._arena:
-            return _again, (arena_of(self._arena), self._name)
-        return type(self), (self._name, False, self._size)
+            return _again, (arena_of(self._arena), self.name)
+        return type(self), (self.name, False, self._size)
 
     def __repr__(self):
-        return f"{type(self).__name__}({self._name!r}, size={self._size})"
+        return f"{type(self).__name__}({self.name!r}, size={self._size})"
 
     @property
     def buf(self):
@@ -88,7 +87,7 @@ class SharedMemory:
     @property
     def name(self):
         """Its name in the arena."""
-        return self._name
+        return self._name.removeprefix("/")
 
     @property
     def size(self):
@@ -108,9 +107,9 @@ class SharedMemory:
         """Give up the name: nobody finds the block any more, and it is gone with its last user."""
         block = self._block
         if block is None or not block.is_linked:
-            block = _open(self._name, 0, self._arena)
+            block = _open(self.name, 0, self._arena)
         if not block.unlink():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self._name)
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.name)
         _forget_unlinked()
 
 

@@ -44,7 +44,7 @@ EXPECTED = {
 
 # Each class in its own interpreter: install first, then let the tests import multiprocessing.
 RUN = """
-import json, sys, unittest
+import json, signal, sys, unittest
 sys.path.insert(0, {here!r})
 if {use_kin}:
     import kin
@@ -68,6 +68,12 @@ class Result(unittest.TextTestResult):
         super().addSuccess(test)
         self.passed.append(test)
 
+def late(*_):
+    raise TimeoutError("a minute and a half is over")
+signal.signal(signal.SIGALRM, late)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also if run in the background
+run = unittest.TestCase.run
+unittest.TestCase.run = lambda self, *args: (signal.alarm(90), run(self, *args), signal.alarm(0))[1]
 suite = unittest.defaultTestLoader.loadTestsFromTestCase(space[{name!r}])
 result = unittest.TextTestRunner(verbosity=2, resultclass=Result).run(suite)
 def names(tests):
@@ -80,7 +86,7 @@ space.get("tearDownModule", lambda: None)()
 """
 
 
-def run_class(name, use_kin, method, limit=180):
+def run_class(name, use_kin, method, limit=300):
     """Names of the tests that passed, were skipped, and failed; what it printed; its seconds."""
     code = RUN.format(name=name, use_kin=use_kin, method=method, here=HERE, managers=False)
     report, start = f"/proc/self/fd/{os.memfd_create('report')}", time.monotonic()
