@@ -86,6 +86,17 @@ KIN_API KIN_NODISCARD int kin_pipe_send(struct kin_pipe *end, const void *data, 
 /* The same without waiting: -EAGAIN when the direction is full. */
 KIN_API KIN_NODISCARD int kin_pipe_try_send(struct kin_pipe *end, const void *data, size_t bytes);
 
+/* A message that is filled in place, as in a queue (<kin/queue.h>): memory for up to bytes bytes,
+ * private to the process, aligned to 16 bytes, not zeroed, freed if the process dies; sent, of
+ * which bytes bytes are the message; or given back unused. What could not be sent is still the
+ * caller's. reserve does not block; publish does as kin_pipe_send. Errors: as kin_pipe_send;
+ * -EINVAL (not reserved, or shorter than bytes). Safety: any thread | any process that has the end.
+ */
+KIN_API KIN_NODISCARD int kin_pipe_reserve(struct kin_pipe *end, size_t bytes, void **ret_data);
+KIN_API KIN_NODISCARD int kin_pipe_publish(struct kin_pipe *end, void *data, size_t bytes,
+                                           kin_deadline deadline);
+KIN_API int kin_pipe_cancel(struct kin_pipe *end, void *data);
+
 /* --- receive -------------------------------------------------------------------------------- */
 
 /* Take the next message into buffer and return its length. Blocks while there is none; a send or

@@ -2,7 +2,8 @@
  * Items with long buffers (arrays of numpy, and whatever else gives pickle a PickleBuffer): these
  * are not pickled, but copied once, from where they lie into the message. Who gets the item has
  * them there: the message becomes an array of the arena, which is there until the last view of it
- * is gone, in this process and in those that it forks meanwhile.
+ * is gone, in this process and in those that it forks meanwhile. From a pipe they are copied out
+ * once, with the message, into memory that the item keeps.
  *
  *   +0               0xfe, count, where the pickle is: struct frame
  *   +KIN_ARRAY_HEAD  count times: where a buffer is, and its bytes
@@ -11,6 +12,7 @@
  * What a frame says is compared with its length: another process wrote it. */
 #include "native.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <kin/array.h>
@@ -157,7 +159,8 @@ PyObject *kinpy_read_frame(struct kinpy_state *state, const void *data, size_t b
 
 struct message {
     struct kinpy_object base; /* handle: the array, once it is one */
-    PyObject *queue;          /* whose reserved memory it is; NULL: it is an array */
+    PyObject *queue;          /* whose reserved memory it is; NULL: it is an array, or allocated */
+    void *allocated;          /* what was received; or NULL */
     char *data;
     Py_ssize_t bytes;
 };
@@ -197,6 +200,22 @@ PyObject *kinpy_take_frame(PyObject *queue, void *data, size_t bytes)
     return item;
 }
 
+PyObject *kinpy_own_frame(struct kinpy_state *state, void *allocated, size_t bytes)
+{
+    PyTypeObject *type = kinpy_type(state->message);
+    struct message *message = (struct message *)type->tp_alloc(type, 0);
+    if (message == NULL) {
+        free(allocated);
+        return NULL;
+    }
+    message->base.state = state;
+    message->data = message->allocated = allocated;
+    message->bytes = (Py_ssize_t)bytes;
+    PyObject *item = read_from(state, (PyObject *)message, allocated, bytes);
+    Py_DECREF(message);
+    return item;
+}
+
 static int get_buffer(PyObject *self, Py_buffer *view, int flags)
 {
     struct message *message = (struct message *)self;
@@ -214,6 +233,7 @@ static void dealloc(PyObject *self)
     if (queue != NULL)
         (void)!kin_queue_cancel(((struct kinpy_object *)queue)->handle,
                                 ((struct message *)self)->data);
+    free(((struct message *)self)->allocated);
     kinpy_dealloc(self, destroy);
     Py_XDECREF(queue);
 }

@@ -138,8 +138,10 @@ PyObject *kinpy_collect(PyObject *module, PyObject *buffer);
 size_t kinpy_frame_bytes(PyObject *pickle, PyObject *buffers);
 size_t kinpy_frame_write(PyObject *pickle, PyObject *buffers, char *data);
 int kinpy_is_frame(const void *data, size_t bytes);
-/* From a copy of it; and from a message that was taken in place, which is not to be released. */
+/* From a copy of it; from allocated memory, which is not to be freed; and from a message that was
+ * taken in place, which is not to be released. */
 PyObject *kinpy_read_frame(struct kinpy_state *state, const void *data, size_t bytes);
+PyObject *kinpy_own_frame(struct kinpy_state *state, void *allocated, size_t bytes);
 PyObject *kinpy_take_frame(PyObject *queue, void *data, size_t bytes);
 
 /* The types, added to the module by exec. */

@@ -83,6 +83,13 @@ static int64_t send_call(void *arg, kin_deadline deadline)
     return kin_pipe_send(send->pipe, send->data, send->bytes, deadline);
 }
 
+static PyObject *send_failed(int64_t r)
+{
+    if (r == -EBADF)
+        PyErr_SetString(PyExc_OSError, "connection is read-only");
+    return kinpy_raise(r);
+}
+
 static PyObject *send_memory(struct kin_pipe *pipe, const char *data, Py_ssize_t bytes)
 {
     struct send send = {pipe, data, (size_t)bytes};
@@ -91,9 +98,30 @@ static PyObject *send_memory(struct kin_pipe *pipe, const char *data, Py_ssize_t
         r = kinpy_wait(send_call, &send, KIN_NEVER);
     if (r >= 0)
         Py_RETURN_NONE;
-    if (r == -EBADF)
-        PyErr_SetString(PyExc_OSError, "connection is read-only");
-    return kinpy_raise(r);
+    return send_failed(r);
+}
+
+static int64_t publish_call(void *arg, kin_deadline deadline)
+{
+    struct send *send = arg;
+    return kin_pipe_publish(send->pipe, (void *)send->data, send->bytes, deadline);
+}
+
+/* Long buffers go from where they are into the message. */
+static PyObject *send_apart(struct kin_pipe *pipe, PyObject *pickle, PyObject *buffers)
+{
+    void *data;
+    int r = kin_pipe_reserve(pipe, kinpy_frame_bytes(pickle, buffers), &data);
+    if (r < 0)
+        return send_failed(r);
+    struct send send = {pipe, data, kinpy_frame_write(pickle, buffers, data)};
+    int64_t sent = publish_call(&send, KIN_NOW);
+    if (sent == -EAGAIN || sent == -ETIMEDOUT)
+        sent = kinpy_wait(publish_call, &send, KIN_NEVER);
+    if (sent >= 0)
+        Py_RETURN_NONE;
+    (void)!kin_pipe_cancel(pipe, data);
+    return send_failed(sent);
 }
 
 /* A pipe that is closed by another thread in a wait must stay until the wait is over: close sends
@@ -107,7 +135,14 @@ static PyObject *send_object(PyObject *self, PyObject *object)
     size_t bytes = kinpy_write_item(object, buffer, sizeof buffer);
     if (bytes > 0)
         return send_memory(pipe, buffer, (Py_ssize_t)bytes);
-    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, object, NULL);
+    PyObject *buffers;
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, object, &buffers);
+    if (pickled != NULL && buffers != NULL) {
+        PyObject *result = send_apart(pipe, pickled, buffers);
+        Py_DECREF(pickled);
+        Py_DECREF(buffers);
+        return result;
+    }
     Py_buffer view;
     if (pickled == NULL || PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0) {
         Py_XDECREF(pickled);
@@ -212,6 +247,8 @@ static PyObject *recv_object(PyObject *self, PyObject *unused)
     int64_t n;
     if (!next_message(self, &receive, &n))
         return NULL;
+    if (receive.data != NULL && kinpy_is_frame(receive.data, (size_t)n))
+        return kinpy_own_frame(((struct kinpy_object *)self)->state, receive.data, (size_t)n);
     PyObject *object = kinpy_read_item(((struct kinpy_object *)self)->state,
                                        receive.data ? receive.data : receive.buffer, (size_t)n);
     free(receive.data);

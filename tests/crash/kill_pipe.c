@@ -44,6 +44,16 @@ static int64_t op_close_both(struct kill_world *world, uint32_t who)
     return kill_pipe_op_close_a(world, who) + kill_pipe_op_close_b(world, who);
 }
 
+static int64_t op_publish(struct kill_world *world, uint32_t who)
+{
+    void *data;
+    int r = kin_pipe_reserve(kill_pipe_ends[0], world->scenario->bytes, &data);
+    if (r < 0)
+        return r;
+    memcpy(data, world->page->actors[who].buffer, world->scenario->bytes);
+    return kin_pipe_publish(kill_pipe_ends[0], data, world->scenario->bytes, KIN_NOW);
+}
+
 static int64_t op_send_fd(struct kill_world *world, uint32_t who)
 {
     (void)world;
@@ -107,7 +117,8 @@ static void check_messages(struct kill_world *world, struct kin_pipe *end)
     static uint8_t seen[KILL_PIPE_SENT + 1];
     bool sends = false, sent = false;
     for (uint32_t who = 0; who < KILL_ACTORS; who++) {
-        bool does = world->scenario->operate[who] == kill_pipe_op_send;
+        bool does = world->scenario->operate[who] == kill_pipe_op_send ||
+                    world->scenario->operate[who] == op_publish;
         sends = sends || does;
         sent = sent || (does && world->done[who] && world->page->actors[who].result == 0);
     }
@@ -223,6 +234,13 @@ static const struct kill_scenario scenarios[] = {
     {.name = "send", PIPE, .bytes = 40, .items = 2, SEND},
     {.name = "send a block", PIPE, .bytes = 500, .items = 1, SEND},
     {.name = "send a large block", PIPE, .bytes = 33000, SEND},
+    {.name = "fill in place and send",
+     PIPE,
+     .bytes = 500,
+     .items = 1,
+     .warm = kill_pipe_warm,
+     .puts = {KILL_PIPE_SENT},
+     .operate = {op_publish}},
     {.name = "send, and the end is closed by that",
      PIPE,
      .bytes = 200,

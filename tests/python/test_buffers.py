@@ -178,9 +178,40 @@ def test_many_and_pipes(only_kin):
     assert [bytes(each.data) for each in queue.get_many(5)] == [b"m" * 50_000] * 2
     queue.put(blob)
     assert [bytes(each.data) for each in queue.get_many(5)] == [b"m" * 50_000]
+
+
+def test_pipes(only_kin):
+    (here, there), (reader, writer) = only_kin.Pipe(), only_kin.Pipe(duplex=False)
+    for size in (10, 40_000, 5_000_000):
+        data = bytearray(os.urandom(size))
+        here.send(["a list", Blob(data)])
+        got = there.recv()[1]
+        assert bytes(got.data) == data
+        if size > 10:
+            got.data[0] ^= 1
+            assert got.data[0] != data[0]
+        del got
+    with pytest.raises(OSError):
+        reader.send(Blob(bytearray(40_000)))
+    reader.close()
+    with pytest.raises(BrokenPipeError):
+        writer.send(Blob(bytearray(40_000)))
+
+
+def test_a_full_pipe(only_kin):
     here, there = only_kin.Pipe()
-    here.send(blob)
-    assert bytes(there.recv().data) == b"m" * 50_000
+
+    def child():
+        for n in range(10):
+            here.send((n, Blob(bytearray([n]) * 700_000)))
+
+    process = only_kin.Process(target=child)
+    process.start()
+    for n in range(10):
+        number, blob = there.recv()
+        assert number == n and bytes(blob.data) == bytes([n]) * 700_000
+    process.join()
+    assert process.exitcode == 0
 
 
 def test_numpy(only_kin):

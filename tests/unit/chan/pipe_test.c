@@ -62,6 +62,36 @@ START_TEST(any_length_both_ways)
 }
 END_TEST
 
+START_TEST(filled_in_place)
+{
+    begin(KIN_ONE_WAY, 200000); /* a receives */
+    static const size_t lengths[] = {0, 1, 100, 5000, 100000};
+    char buffer[100];
+    void *data, *got;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        KT_OK(kin_pipe_reserve(b, lengths[i] + 10, &data));
+        ck_assert_uint_eq((uintptr_t)data % 16, 0);
+        kt_fill(data, lengths[i], i);
+        KT_OK(kin_pipe_publish(b, data, lengths[i], KIN_NOW));
+        KT_IS(kin_pipe_publish(b, data, lengths[i], KIN_NOW), -EINVAL);
+        KT_IS(kin_pipe_recv_alloc(a, &got, KIN_NOW), (int64_t)lengths[i]);
+        ck_assert(kt_filled(got, lengths[i], i));
+        free(got);
+    }
+    KT_OK(kin_pipe_reserve(b, 150000, &data));
+    KT_OK(kin_pipe_publish(b, data, 150000, KIN_NOW));
+    KT_OK(kin_pipe_reserve(b, 150000, &data));
+    KT_IS(kin_pipe_publish(b, data, 1 << 20, KIN_NOW), -EINVAL);
+    KT_IS(kin_pipe_publish(b, data, 150000, KIN_NOW), -ETIMEDOUT); /* full; it is still ours */
+    KT_OK(kin_pipe_cancel(b, data));
+    KT_IS(kin_pipe_cancel(b, data), -EINVAL);
+    KT_IS(kin_pipe_reserve(a, 10, &data), -EBADF);
+    KT_IS(kin_pipe_publish(b, buffer, 10, KIN_NOW), -EINVAL);
+    KT_OK(kin_pipe_reserve(b, 1000, &data));
+    finish(); /* nothing is left but what is reserved, which goes with the arena */
+}
+END_TEST
+
 START_TEST(order_and_boundaries)
 {
     begin(0, 0);
@@ -554,6 +584,7 @@ int main(void)
     Suite *suite = suite_create("chan/pipe");
     TCase *t = kt_case(suite, "pipe", 100);
     tcase_add_test(t, any_length_both_ways);
+    tcase_add_test(t, filled_in_place);
     tcase_add_test(t, order_and_boundaries);
     tcase_add_test(t, too_small_a_buffer);
     tcase_add_test(t, one_way);
