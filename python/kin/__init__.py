@@ -22,8 +22,8 @@ __all__ += ["ShutDown", "install", "open"]
 def install():
     """Put kin in the place of multiprocessing for every import that follows.
 
-    Managers and the classes of the submodules stay the standard library's; so does what was
-    imported before.
+    SharedMemory and ShareableList are kin's then; managers and the classes of the other submodules
+    stay the standard library's, and so does what was imported before.
     """
     for name in multiprocessing.__all__:
         setattr(multiprocessing, name, globals()[name])
