@@ -41,10 +41,20 @@ EXPECTED = {
         ("forkserver",), "wants a long message to block; here one always fits into an empty pipe"
     ),
 }
+if sys.version_info >= (3, 14):
+    EXPECTED["TestLock.test_repr_rlock"] = (
+        ALL, "wants a lock to stay with a thread that has ended; here it is free again"
+    )
+    EXPECTED["TestStartMethod.test_get_all_start_methods"] = (
+        ALL, "wants forkserver to be the usual start method; here that is fork in every version"
+    )
+# It depends on how quick a child is.
+EITHER = {"TestIgnoreEINTR.test_ignore"}
 
 # Each class in its own interpreter: install first, then let the tests import multiprocessing.
 RUN = """
 import json, signal, sys, unittest
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also if run in the background
 sys.path.insert(0, {here!r})
 if {use_kin}:
     import kin
@@ -71,7 +81,6 @@ class Result(unittest.TextTestResult):
 def late(*_):
     raise TimeoutError("a minute and a half is over")
 signal.signal(signal.SIGALRM, late)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also if run in the background
 run = unittest.TestCase.run
 unittest.TestCase.run = lambda self, *args: (signal.alarm(90), run(self, *args), signal.alarm(0))[1]
 suite = unittest.defaultTestLoader.loadTestsFromTestCase(space[{name!r}])
@@ -146,7 +155,8 @@ def main():
             good, left, bad, text, seconds = found
             known = [t for t in bad if use_kin and is_expected(t, method)]
             failed = [f"{t} FAILED" for t in bad if t not in known]
-            failed += [f"{t} PASSED, but is listed" for t in good if use_kin and is_expected(t, method)]
+            failed += [f"{t} PASSED, but is listed" for t in good
+                       if use_kin and is_expected(t, method) and t not in EITHER]
             passed += len(good)
             skipped += len(left)
             expected += len(known)
