@@ -210,9 +210,10 @@ static PyMethodDef methods[] = {
     {"_open", open_method, METH_VARARGS, NULL},
     {"_how", how, METH_NOARGS, NULL},
     {"wait", (PyCFunction)(void (*)(void))wait_all, METH_VARARGS | METH_KEYWORDS,
-     "wait(timeout=None)\n--\n\nWait until all parties wait; the arrival index."},
-    {"reset", reset, METH_NOARGS, "reset()\n--\n\nMake it empty and whole again."},
-    {"abort", break_it, METH_NOARGS, "abort()\n--\n\nBreak it: all who wait or come are told."},
+     "wait($self, timeout=None)\n--\n\nWait until all parties wait; the arrival index."},
+    {"reset", reset, METH_NOARGS, "reset($self)\n--\n\nMake it empty and whole again."},
+    {"abort", break_it, METH_NOARGS,
+     "abort($self)\n--\n\nBreak it: all who wait or come are told."},
     {0},
 };
 

@@ -144,11 +144,11 @@ static PyObject *waiting(PyObject *self, PyObject *unused)
 static PyMethodDef methods[] = {
     {"_open", open_method, METH_VARARGS, NULL},
     {"wait", (PyCFunction)(void (*)(void))wait_told, METH_VARARGS | METH_KEYWORDS,
-     "wait(timeout=None)\n--\n\nRelease the lock, wait to be notified, acquire it again."},
+     "wait($self, timeout=None)\n--\n\nRelease the lock, wait to be notified, acquire it again."},
     {"notify", (PyCFunction)(void (*)(void))notify, METH_VARARGS | METH_KEYWORDS,
-     "notify(n=1)\n--\n\nWake the n that wait longest."},
-    {"notify_all", notify_all, METH_NOARGS, "notify_all()\n--\n\nWake all who wait."},
-    {"_waiting", waiting, METH_NOARGS, "_waiting()\n--\n\nHow many wait."},
+     "notify($self, n=1)\n--\n\nWake the n that wait longest."},
+    {"notify_all", notify_all, METH_NOARGS, "notify_all($self)\n--\n\nWake all who wait."},
+    {"_waiting", waiting, METH_NOARGS, "_waiting($self)\n--\n\nHow many wait."},
     {0},
 };
 

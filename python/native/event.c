@@ -77,11 +77,11 @@ KINPY_OPEN(open_method, struct kin_event, kin_event_inherit)
 
 static PyMethodDef methods[] = {
     {"_open", open_method, METH_VARARGS, NULL},
-    {"set", set, METH_NOARGS, "set()\n--\n\nSet the flag and wake all who wait."},
-    {"clear", clear, METH_NOARGS, "clear()\n--\n\nClear the flag."},
-    {"is_set", is_set, METH_NOARGS, "is_set()\n--\n\nWhether the flag is set."},
+    {"set", set, METH_NOARGS, "set($self)\n--\n\nSet the flag and wake all who wait."},
+    {"clear", clear, METH_NOARGS, "clear($self)\n--\n\nClear the flag."},
+    {"is_set", is_set, METH_NOARGS, "is_set($self)\n--\n\nWhether the flag is set."},
     {"wait", (PyCFunction)(void (*)(void))wait_set, METH_VARARGS | METH_KEYWORDS,
-     "wait(timeout=None)\n--\n\nWait until the flag is set; False when the time is over."},
+     "wait($self, timeout=None)\n--\n\nWait until the flag is set; False when the time is over."},
     {0},
 };
 

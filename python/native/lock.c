@@ -115,10 +115,11 @@ static PyObject *lock_abandoned(PyObject *self, void *unused)
 KINPY_OPEN(lock_open, struct kin_lock, kin_lock_inherit)
 
 #define ACQUIRE_DOC                                                                                \
-    "acquire(block=True, timeout=None)\n--\n\nAcquire; True, or False when the time is over."
-#define RELEASE_DOC   "release()\n--\n\nRelease."
-#define LOCKED_DOC    "locked()\n--\n\nWhether somebody holds it."
-#define OWNER_DOC     "_owner()\n--\n\nProcess and thread id of the holder, or None."
+    "acquire($self, block=True, timeout=None)\n--\n\nAcquire; True, or False when the time is "    \
+    "over."
+#define RELEASE_DOC   "release($self)\n--\n\nRelease."
+#define LOCKED_DOC    "locked($self)\n--\n\nWhether somebody holds it."
+#define OWNER_DOC     "_owner($self)\n--\n\nProcess and thread id of the holder, or None."
 #define ABANDONED_DOC "How often it was freed because its holder had died."
 
 static PyMethodDef lock_methods[] = {
@@ -307,7 +308,8 @@ static PyMethodDef rlock_methods[] = {
     {"locked", rlock_locked, METH_NOARGS, LOCKED_DOC},
     {"_owner", rlock_owner, METH_NOARGS, OWNER_DOC},
     {"_open", rlock_open, METH_VARARGS, NULL},
-    {"_depth", rlock_depth, METH_NOARGS, "_depth()\n--\n\nHow often the calling thread holds it."},
+    {"_depth", rlock_depth, METH_NOARGS,
+     "_depth($self)\n--\n\nHow often the calling thread holds it."},
     {0},
 };
 

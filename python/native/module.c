@@ -186,7 +186,7 @@ static PyMethodDef functions[] = {
     {"offer", kinpy_offer, METH_VARARGS, NULL},
     {"offer_add", kinpy_offer_add, METH_VARARGS, NULL},
     {"pipe", kinpy_pipe_pair, METH_VARARGS,
-     "pipe(type, duplex)\n--\n\nMake the two ends of a pipe, of that type."},
+     "pipe($module, type, duplex, /)\n--\n\nMake the two ends of a pipe, of that type."},
     {0},
 };
 

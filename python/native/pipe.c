@@ -334,17 +334,19 @@ static PyObject *file_number(PyObject *self, PyObject *unused)
 KINPY_OPEN(open_method, struct kin_pipe, kin_pipe_inherit)
 
 static PyMethodDef methods[] = {
-    {"send", send_object, METH_O, "send(obj)\n--\n\nSend a picklable object."},
+    {"send", send_object, METH_O, "send($self, obj, /)\n--\n\nSend a picklable object."},
     {"send_bytes", (PyCFunction)(void (*)(void))send_bytes, METH_VARARGS | METH_KEYWORDS,
-     "send_bytes(buf, offset=0, size=None)\n--\n\nSend the bytes of a buffer as one message."},
-    {"recv", recv_object, METH_NOARGS, "recv()\n--\n\nReceive an object."},
+     "send_bytes($self, buf, offset=0, size=None)\n--\n\nSend the bytes of a buffer as one "
+     "message."},
+    {"recv", recv_object, METH_NOARGS, "recv($self)\n--\n\nReceive an object."},
     {"_open", open_method, METH_VARARGS, NULL},
     {"_recv_bytes", recv_bytes, METH_NOARGS, NULL},
     {"poll", (PyCFunction)(void (*)(void))poll, METH_VARARGS | METH_KEYWORDS,
-     "poll(timeout=0.0)\n--\n\nWhether there is something to receive."},
-    {"close", close_end, METH_NOARGS, "close()\n--\n\nGive this process's hold on the end back."},
+     "poll($self, timeout=0.0)\n--\n\nWhether there is something to receive."},
+    {"close", close_end, METH_NOARGS,
+     "close($self)\n--\n\nGive this process's hold on the end back."},
     {"fileno", file_number, METH_NOARGS,
-     "fileno()\n--\n\nA descriptor for event loops, made at the first call."},
+     "fileno($self)\n--\n\nA descriptor for event loops, made at the first call."},
     {0},
 };
 

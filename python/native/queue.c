@@ -589,9 +589,9 @@ KINPY_OPEN(open_method, struct kin_queue, kin_queue_inherit)
 
 static PyMethodDef methods[] = {
     {"put", (PyCFunction)(void (*)(void))put_method, METH_FASTCALL | METH_KEYWORDS,
-     "put(item, block=True, timeout=None)\n--\n\nPickle and put an item; Full in time."},
+     "put($self, item, /, block=True, timeout=None)\n--\n\nPickle and put an item; Full in time."},
     {"get", (PyCFunction)(void (*)(void))get_method, METH_FASTCALL | METH_KEYWORDS,
-     "get(block=True, timeout=None)\n--\n\nTake the next item; Empty in time."},
+     "get($self, block=True, timeout=None)\n--\n\nTake the next item; Empty in time."},
     {"_open", open_method, METH_VARARGS, NULL},
     {"_fileno", file_number, METH_NOARGS, NULL},
     {"_close", close_queue, METH_O, NULL},
@@ -605,11 +605,11 @@ static PyMethodDef methods[] = {
     {"_unfinished", unfinished, METH_NOARGS, NULL},
     {"_join", join, METH_NOARGS, NULL},
     {"empty", is_empty, METH_NOARGS,
-     "empty()\n--\n\nWhether there is no item; exact, since put is synchronous."},
-    {"qsize", qsize, METH_NOARGS, "qsize()\n--\n\nItems in the queue."},
-    {"full", is_full, METH_NOARGS, "full()\n--\n\nWhether maxsize is reached."},
+     "empty($self)\n--\n\nWhether there is no item; exact, since put is synchronous."},
+    {"qsize", qsize, METH_NOARGS, "qsize($self)\n--\n\nItems in the queue."},
+    {"full", is_full, METH_NOARGS, "full($self)\n--\n\nWhether maxsize is reached."},
     {"shutdown", (PyCFunction)(void (*)(void))shut_down, METH_VARARGS | METH_KEYWORDS,
-     "shutdown(immediate=False)\n--\n\nNo more puts; gets until it is drained, or none."},
+     "shutdown($self, immediate=False)\n--\n\nNo more puts; gets until it is drained, or none."},
     {0},
 };
 

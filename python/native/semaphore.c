@@ -135,13 +135,13 @@ KINPY_OPEN(open_method, struct kin_semaphore, kin_semaphore_inherit)
 static PyMethodDef methods[] = {
     {"_open", open_method, METH_VARARGS, NULL},
     {"acquire", (PyCFunction)(void (*)(void))acquire, METH_FASTCALL | METH_KEYWORDS,
-     "acquire(block=True, timeout=None)\n--\n\nTake a permit; False when the time is over."},
-    {"release", release, METH_NOARGS, "release()\n--\n\nGive a permit back, or a new one."},
+     "acquire($self, block=True, timeout=None)\n--\n\nTake a permit; False when the time is over."},
+    {"release", release, METH_NOARGS, "release($self)\n--\n\nGive a permit back, or a new one."},
     {"_release_many", release_many, METH_O, NULL},
     {"__enter__", enter, METH_NOARGS, NULL},
     {"__exit__", (PyCFunction)(void (*)(void))leave, METH_FASTCALL, NULL},
-    {"get_value", get_value, METH_NOARGS, "get_value()\n--\n\nPermits that are there now."},
-    {"locked", locked, METH_NOARGS, "locked()\n--\n\nWhether there is no permit now."},
+    {"get_value", get_value, METH_NOARGS, "get_value($self)\n--\n\nPermits that are there now."},
+    {"locked", locked, METH_NOARGS, "locked($self)\n--\n\nWhether there is no permit now."},
     {0},
 };
 
