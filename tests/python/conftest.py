@@ -17,9 +17,12 @@ FORKS_BESIDE_THREADS = (
 )
 
 
+SANITIZED = "libasan" in os.environ.get("LD_PRELOAD", "")
+
+
 def pytest_collection_modifyitems(items):
     """Under the address sanitizer: all but what it does not survive."""
-    if "libasan" not in os.environ.get("LD_PRELOAD", ""):
+    if not SANITIZED:
         return
     reason = "forks beside threads, which the address sanitizer does not survive"
     for item in items:
@@ -49,6 +52,7 @@ def only_kin():
 @pytest.fixture(autouse=True)
 def no_hang():
     """A test that hangs ends the run and says where."""
-    faulthandler.dump_traceback_later(60, exit=True)
+    if not SANITIZED:  # that is a thread, too
+        faulthandler.dump_traceback_later(60, exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
