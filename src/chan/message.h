@@ -27,6 +27,15 @@ bool kini_message_is_whole(const struct kin_arena *arena, uint64_t block);
 /* The block of memory that this process has reserved, and whose data the caller names; or 0. */
 uint64_t kini_message_reserved(struct kini_self *self, const void *data);
 
+/* Memory for a message that is filled in place: reserved; about to be put, as *ret_message, and
+ * reserved again if it could not be; given back. -EINVAL: not reserved, or too short. */
+struct kini_message;
+int kini_message_reserve(struct kini_self *self, uint64_t bytes, void **ret_data);
+int kini_message_begin(struct kini_self *self, const void *data, uint64_t bytes,
+                       struct kini_message *ret_message);
+void kini_message_refused(struct kini_self *self, const struct kini_message *message);
+int kini_message_cancel(struct kini_self *self, const void *data);
+
 /* A block for a message of up to bytes bytes, PRIVATE to us. -EMSGSIZE: more than there can be. */
 int kini_message_block(struct kini_self *self, uint64_t bytes, uint64_t *ret_block);
 

@@ -235,35 +235,20 @@ static struct kini_self *enter_to_send(struct kin_pipe *end, int *ret_error)
 int kin_pipe_reserve(struct kin_pipe *end, size_t bytes, void **ret_data)
 {
     int r;
-    uint64_t block;
     struct kini_self *self = enter_to_send(end, &r);
-    if (self == NULL || (r = kini_message_block(self, bytes, &block)) < 0)
-        return r;
-    kini_store(&kini_message_of(self->arena, block)->next, KINI_MESSAGE_RESERVED);
-    *ret_data = kini_message_data(self->arena, block);
-    return 0;
+    return self == NULL ? r : kini_message_reserve(self, bytes, ret_data);
 }
 
 int kin_pipe_publish(struct kin_pipe *end, void *data, size_t bytes, kin_deadline deadline)
 {
     int r;
     struct kini_self *self = enter_to_send(end, &r);
-    if (self == NULL)
+    struct send_call call = {.end = end};
+    if (self == NULL || (r = kini_message_begin(self, data, bytes, &call.message)) < 0)
         return r;
-    uint64_t block = kini_message_reserved(self, data);
-    if (block == 0)
-        return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
-    uint64_t room = kini_block_room(self->arena, block) - sizeof(struct kini_message_shm);
-    if (bytes > room)
-        return kini_fail(-EINVAL, "a message of %zu bytes in memory for %llu", bytes,
-                         (unsigned long long)room);
-    struct kini_message_shm *prefix = kini_message_of(self->arena, block);
-    struct send_call call = {.end = end, .message = {.bytes = bytes, .block = block}};
-    prefix->bytes = bytes;
-    kini_store(&prefix->next, 0);
     r = (int)kini_pipe_wait_out(self, end, deadline, attempt_send, &call);
     if (r < 0)
-        kini_store(&prefix->next, KINI_MESSAGE_RESERVED);
+        kini_message_refused(self, &call.message);
     return r == -EAGAIN ? -ETIMEDOUT : r;
 }
 
@@ -271,13 +256,7 @@ int kin_pipe_cancel(struct kin_pipe *end, void *data)
 {
     int r;
     struct kini_self *self = enter_to_send(end, &r);
-    if (self == NULL)
-        return r;
-    uint64_t block = kini_message_reserved(self, data);
-    if (block == 0)
-        return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
-    kini_block_put(self, block);
-    return 0;
+    return self == NULL ? r : kini_message_cancel(self, data);
 }
 
 /* --- receive -------------------------------------------------------------------------------- */

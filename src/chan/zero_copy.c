@@ -27,43 +27,79 @@ uint64_t kini_message_reserved(struct kini_self *self, const void *data)
     return good ? block : 0;
 }
 
-int kin_queue_reserve(struct kin_queue *queue, size_t bytes, void **ret_data)
+/* --- reserved, of queues and pipes ------------------------------------------------------------ */
+
+int kini_message_reserve(struct kini_self *self, uint64_t bytes, void **ret_data)
 {
-    int r;
-    struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
-    if (self == NULL)
-        return r;
     uint64_t block;
-    if ((r = kini_queue_check_bytes(queue->shm, bytes)) < 0 ||
-        (r = kini_message_block(self, bytes, &block)) < 0)
+    int r = kini_message_block(self, bytes, &block);
+    if (r < 0)
         return r;
     kini_store(&kini_message_of(self->arena, block)->next, KINI_MESSAGE_RESERVED);
     *ret_data = kini_message_data(self->arena, block);
     return 0;
 }
 
-int kin_queue_publish(struct kin_queue *queue, void *data, size_t bytes, kin_deadline deadline)
+static int not_reserved(void)
+{
+    return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
+}
+
+int kini_message_begin(struct kini_self *self, const void *data, uint64_t bytes,
+                       struct kini_message *ret_message)
+{
+    uint64_t block = kini_message_reserved(self, data);
+    if (block == 0)
+        return not_reserved();
+    uint64_t room = kini_block_room(self->arena, block) - sizeof(struct kini_message_shm);
+    if (bytes > room)
+        return kini_fail(-EINVAL, "a message of %llu bytes in memory for %llu",
+                         (unsigned long long)bytes, (unsigned long long)room);
+    struct kini_message_shm *prefix = kini_message_of(self->arena, block);
+    *ret_message = (struct kini_message){.bytes = bytes, .block = block};
+    prefix->bytes = bytes;
+    kini_store(&prefix->next, 0);
+    return 0;
+}
+
+void kini_message_refused(struct kini_self *self, const struct kini_message *message)
+{
+    kini_store(&kini_message_of(self->arena, message->block)->next, KINI_MESSAGE_RESERVED);
+}
+
+int kini_message_cancel(struct kini_self *self, const void *data)
+{
+    uint64_t block = kini_message_reserved(self, data);
+    if (block == 0)
+        return not_reserved();
+    kini_block_put(self, block);
+    return 0;
+}
+
+/* --- queues ----------------------------------------------------------------------------------- */
+
+int kin_queue_reserve(struct kin_queue *queue, size_t bytes, void **ret_data)
 {
     int r;
     struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
     if (self == NULL)
         return r;
-    uint64_t block = kini_message_reserved(self, data);
-    if (block == 0)
-        return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
-    uint64_t room = kini_block_room(self->arena, block) - sizeof(struct kini_message_shm);
-    if (bytes > room)
-        return kini_fail(-EINVAL, "a message of %zu bytes in memory for %llu", bytes,
-                         (unsigned long long)room);
-    if ((r = kini_queue_check_bytes(queue->shm, bytes)) < 0)
-        return r; /* reserved from another queue */
-    struct kini_message_shm *prefix = kini_message_of(self->arena, block);
-    struct kini_message message = {.bytes = bytes, .block = block};
-    prefix->bytes = bytes;
-    kini_store(&prefix->next, 0);
-    int64_t put = kini_queue_put_message(self, queue, &message, deadline);
+    r = kini_queue_check_bytes(queue->shm, bytes);
+    return r < 0 ? r : kini_message_reserve(self, bytes, ret_data);
+}
+
+int kin_queue_publish(struct kin_queue *queue, void *data, size_t bytes, kin_deadline deadline)
+{
+    int r;
+    struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
+    struct kini_message message;
+    if (self == NULL || (r = kini_message_begin(self, data, bytes, &message)) < 0)
+        return r;
+    int64_t put = kini_queue_check_bytes(queue->shm, bytes); /* reserved from another queue? */
+    if (put == 0)
+        put = kini_queue_put_message(self, queue, &message, deadline);
     if (put < 0)
-        kini_store(&prefix->next, KINI_MESSAGE_RESERVED);
+        kini_message_refused(self, &message);
     return (int)put;
 }
 
@@ -71,13 +107,7 @@ int kin_queue_cancel(struct kin_queue *queue, void *data)
 {
     int r;
     struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
-    if (self == NULL)
-        return r;
-    uint64_t block = kini_message_reserved(self, data);
-    if (block == 0)
-        return kini_fail(-EINVAL, "the memory was not reserved, or is published already");
-    kini_block_put(self, block);
-    return 0;
+    return self == NULL ? r : kini_message_cancel(self, data);
 }
 
 int64_t kin_queue_take(struct kin_queue *queue, void **ret_data, kin_deadline deadline)
@@ -100,16 +130,24 @@ int64_t kin_queue_take(struct kin_queue *queue, void **ret_data, kin_deadline de
     return bytes;
 }
 
+/* The message counts as got. Its block, PRIVATE to the calling thread's process; or 0. */
+static uint64_t finish(struct kini_self *self, struct kin_queue *queue, const void *data)
+{
+    uint64_t block = block_of(self, data, KINI_BLOCK_TAKEN, queue->handle.tag);
+    if (block == 0)
+        (void)kini_fail(-EINVAL, "this process has not taken that message from this queue");
+    else
+        kini_queue_finish_block(self, queue, block);
+    return block;
+}
+
 int kin_queue_release(struct kin_queue *queue, void *data)
 {
     int r;
     struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
-    if (self == NULL)
-        return r;
-    uint64_t block = block_of(self, data, KINI_BLOCK_TAKEN, queue->handle.tag);
+    uint64_t block = self == NULL ? 0 : finish(self, queue, data);
     if (block == 0)
-        return kini_fail(-EINVAL, "this process has not taken that message from this queue");
-    kini_queue_finish_block(self, queue, block);
+        return self == NULL ? r : -EINVAL;
     kini_block_put(self, block);
     return 0;
 }
@@ -118,12 +156,9 @@ int kin_queue_keep(struct kin_queue *queue, void *data)
 {
     int r;
     struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
-    if (self == NULL)
-        return r;
-    uint64_t block = block_of(self, data, KINI_BLOCK_TAKEN, queue->handle.tag);
+    uint64_t block = self == NULL ? 0 : finish(self, queue, data);
     if (block == 0)
-        return kini_fail(-EINVAL, "this process has not taken that message from this queue");
-    kini_queue_finish_block(self, queue, block);
+        return self == NULL ? r : -EINVAL;
     kini_store(&kini_message_of(self->arena, block)->next, KINI_MESSAGE_RESERVED);
     return 0;
 }
