@@ -147,7 +147,7 @@ PyDoc_STRVAR(doc, "Child(function, name, daemon=False)\n--\n\n"
                   "Fork a child that runs function() and ends with what it returns. A daemon is\n"
                   "killed when its parent ends, however that ends.");
 static PyType_Slot slots[] = {
-    {Py_tp_doc, (void *)doc}, {Py_tp_init, init},       {Py_tp_dealloc, dealloc},
+    {Py_tp_doc, (void *)doc}, {Py_tp_init, init},         {Py_tp_dealloc, dealloc},
     {Py_tp_methods, methods}, {Py_tp_getset, properties}, {0, NULL},
 };
 
