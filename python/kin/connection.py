@@ -38,6 +38,7 @@ class _OnItsWay:
         return self._reduced
 
 
+@_kin.own
 class Connection(_kin.Pipe):
     """One end of a pipe: closed when every process that has it closed it or died."""
 
@@ -88,10 +89,12 @@ class Connection(_kin.Pipe):
         self.close()
 
 
+@_kin.own
 class _Receiver(Connection):
     writable = False
 
 
+@_kin.own
 class _Sender(Connection):
     readable = False
 

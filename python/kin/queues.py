@@ -44,6 +44,7 @@ class _Async:
                 await aio.ready(self, aio.PUT)
 
 
+@_kin.own
 class Queue(_Async, _kin.Queue):
     """First in, first out; what a killed consumer had not returned from get is delivered again."""
 
@@ -123,6 +124,7 @@ class Queue(_Async, _kin.Queue):
         """There is no thread to wait for."""
 
 
+@_kin.own
 class JoinableQueue(Queue):
     """A queue that counts what is not done yet; what a dead consumer had got counts as done."""
 
@@ -137,12 +139,14 @@ class JoinableQueue(Queue):
         self._join()
 
 
+@_kin.own
 class LifoQueue(JoinableQueue):
     """The newest item comes first."""
 
     _kind = _LIFO
 
 
+@_kin.own
 class PriorityQueue(JoinableQueue):
     """The item of the smallest priority comes first, among equals the oldest.
 
@@ -231,6 +235,7 @@ class _NoLock:
         pass
 
 
+@_kin.own
 class SimpleQueue(_Async, _kin.Queue):
     """A queue without a bound; get waits as long as it takes unless told otherwise."""
 

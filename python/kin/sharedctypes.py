@@ -17,6 +17,7 @@ __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 _ATOMIC = "bBhHiIlLqQ?fd"
 
 
+@_kin.own
 class _Memory(_kin.Memory):
     """The memory of one object, until the last process that has it is gone."""
 

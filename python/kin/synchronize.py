@@ -47,6 +47,7 @@ class _SemLock:
         return self._lock._depth() if hasattr(self._lock, "_depth") else int(self._is_mine())
 
 
+@_kin.own
 class Lock(aio.AsyncLock, _kin.Lock):
     """A lock that any process or thread may release, and that survives its holder."""
 
@@ -65,6 +66,7 @@ def _own_lock(memory):
     return memory._lock(RLock)
 
 
+@_kin.own
 class RLock(_kin.RLock):
     """A lock that its holder may acquire again, and that survives its holder."""
 
@@ -84,6 +86,7 @@ class RLock(_kin.RLock):
         return "<%s(%s, %s)>" % (type(self).__name__, name, count)
 
 
+@_kin.own
 class Semaphore(aio.AsyncLock, _kin.Semaphore):
     """A number of permits; those of the dead come back."""
 
@@ -98,6 +101,7 @@ class Semaphore(aio.AsyncLock, _kin.Semaphore):
         return "<%s(value=%s)>" % (type(self).__name__, self.get_value())
 
 
+@_kin.own
 class BoundedSemaphore(Semaphore):
     """A semaphore that is never released beyond its initial value."""
 
@@ -116,6 +120,7 @@ class BoundedSemaphore(Semaphore):
         )
 
 
+@_kin.own
 class Condition(_kin.Condition):
     """Wait, with a lock released meanwhile, until another one says that something changed."""
 
@@ -158,6 +163,7 @@ class Condition(_kin.Condition):
         return result
 
 
+@_kin.own
 class Event(_kin.Event):
     """A flag that processes and threads wait for."""
 
@@ -171,6 +177,7 @@ class Event(_kin.Event):
         return f"<{type(self).__qualname__} at {id(self):#x} {state}>"
 
 
+@_kin.own
 class Barrier(_kin.Barrier):
     """Parties wait for one another; it is broken when one of them dies."""
 

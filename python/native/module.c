@@ -172,7 +172,36 @@ static PyObject *used_bytes(PyObject *module, PyObject *unused)
     return r < 0 ? kinpy_raise(r) : PyLong_FromUnsignedLongLong(stats.used_bytes);
 }
 
+/* The interpreter calls a method of C quickly only if its descriptor is of the very type of the
+ * object, so a subclass gets descriptors of its own for what it inherits. */
+PyDoc_STRVAR(own_doc,
+             "own(type, /)\n--\n\nMake the methods that a subclass inherits from its type in C "
+             "its own. Returns it.");
+static PyObject *own(PyObject *module, PyObject *object)
+{
+    (void)module;
+    PyTypeObject *type = (PyTypeObject *)object, *base = PyType_Check(object) ? type : NULL;
+    while (base != NULL && base->tp_methods == NULL)
+        base = base->tp_base;
+    if (base == NULL)
+        return PyErr_Format(PyExc_TypeError, "a subclass of a type of kin is expected");
+    for (PyMethodDef *method = base->tp_methods; method->ml_name != NULL; method++) {
+        PyObject *present = PyObject_GetAttrString(object, method->ml_name);
+        int is_inherited = present != NULL && Py_IS_TYPE(present, &PyMethodDescr_Type) &&
+                           ((PyMethodDescrObject *)present)->d_method == method;
+        Py_XDECREF(present);
+        PyObject *descriptor = is_inherited ? PyDescr_NewMethod(type, method) : NULL;
+        int r =
+            descriptor == NULL ? 0 : PyObject_SetAttrString(object, method->ml_name, descriptor);
+        Py_XDECREF(descriptor);
+        if (r < 0 || PyErr_Occurred())
+            return NULL;
+    }
+    return Py_NewRef(object);
+}
+
 static PyMethodDef functions[] = {
+    {"own", own, METH_O, own_doc},
     {"used_bytes", used_bytes, METH_NOARGS, NULL},
     {"collect", kinpy_collect, METH_O, NULL},
     {"pack", kinpy_pack, METH_O, NULL},
