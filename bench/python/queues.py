@@ -108,7 +108,7 @@ def main():
     compare("Queue, 1 MB", one_to_one(b"x" * 1_000_000, 100, 20 << 20), multiprocessing=3)
     if numpy is not None:
         array = numpy.ones(12_500_000)
-        compare("Queue, numpy array of 100 MB", one_to_one(array, 4, 250 << 20), multiprocessing=20)
+        compare("Queue, ten numpy arrays of 100 MB", one_to_one(array, 10, 250 << 20), multiprocessing=20)
     compare("Queue, round trip", round_trip_queue, multiprocessing=5)
     compare("Pipe, round trip", round_trip_pipe, without=("faster-fifo",), multiprocessing=2)
 

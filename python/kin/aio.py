@@ -4,7 +4,6 @@ What is waited for is taken by the coroutine itself, in the step in which it ret
 cancelled has taken nothing.
 """
 
-import asyncio
 import collections
 import os
 
@@ -35,7 +34,7 @@ class _Bell:
         self._waiters.append(waiter)
         try:
             await waiter
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled
             self._remove(waiter)
             raise
 
@@ -64,7 +63,9 @@ class _Bell:
 
 async def ready(thing, kind):
     """Until the object may be ready; then it is to be tried, and perhaps waited for again."""
-    loop = asyncio.get_running_loop()
+    from asyncio import get_running_loop  # not for those who have no event loop
+
+    loop = get_running_loop()
     bells = thing.__dict__.setdefault("_bells", {})
     bell = bells.get((loop, kind))
     if bell is None or not bell.is_good():
