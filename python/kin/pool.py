@@ -10,11 +10,12 @@ import signal
 import weakref
 from multiprocessing import pool as _standard
 from multiprocessing.context import ProcessError
-from multiprocessing.pool import ThreadPool
+from multiprocessing.pool import MaybeEncodingError, ThreadPool
 
+from . import _kin
 from .queues import SimpleQueue
 
-__all__ = ["Pool", "ThreadPool", "WorkerLostError"]
+__all__ = ["MaybeEncodingError", "Pool", "ThreadPool", "WorkerLostError"]
 
 
 class WorkerLostError(ProcessError):
@@ -27,6 +28,27 @@ class _TaskQueue(SimpleQueue):
     def put(self, task):
         """Pickle and put a task."""
         self._put_task(task)
+
+
+class _Packed:
+    """What is said of results that may turn out not to be loadable: the pool loads them itself."""
+
+    bad, good = 2, 3
+
+
+# These can be loaded in any case.
+_PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))
+
+
+def _load(good, value):
+    """Whether the task succeeded, and its result or exception."""
+    if good not in (_Packed.bad, _Packed.good):
+        return good, value
+    packed, text = value
+    try:
+        return good == _Packed.good, _kin.unpack(packed)
+    except Exception as error:
+        return False, MaybeEncodingError(error, text or "a result that cannot be unpickled")
 
 
 class _Tasks:
@@ -60,7 +82,11 @@ class _Results:
 
     def put(self, result):
         """The task is done with."""
-        self._queue.put(result)
+        job, index, (good, value) = result
+        if not good or type(value) not in _PLAIN and type(value).__module__ != "numpy":
+            text = "" if good else repr(getattr(value, "exc", value))
+            good, value = _Packed.good if good else _Packed.bad, (_kin.pack(value), text)
+        self._queue.put((job, index, (good, value)))
         self._note[0] = 0
         self._tasks._task_is_done()
 
@@ -74,16 +100,17 @@ class _Once:
     def get(self):
         """The next result, of each task once."""
         while (result := self._queue.get()) is not None:
-            job, index, (good, value) = result
+            job, index, outcome = result
+            good, value = _load(*outcome)
             if not good and isinstance(value, WorkerLostError) and (job, index) in self._seen:
                 continue
             self._seen[job, index] = None
             if len(self._seen) > 4096:
                 del self._seen[next(iter(self._seen))]
             if not good and isinstance(value, WorkerLostError):
-                result = job, index, (good, self._with_reason(value))
-            break
-        return result
+                value = self._with_reason(value)
+            return job, index, (good, value)
+        return None
 
     def _with_reason(self, error):
         """A colleague knows that a worker died; how it ended is known here."""

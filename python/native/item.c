@@ -448,3 +448,14 @@ PyObject *kinpy_pack(PyObject *module, PyObject *item)
     return bytes > 0 ? PyBytes_FromStringAndSize(buffer, (Py_ssize_t)bytes)
                      : kinpy_pickle(PyModule_GetState(module), item, NULL);
 }
+
+/* The item that pack wrote. */
+PyObject *kinpy_unpack(PyObject *module, PyObject *packed)
+{
+    Py_buffer view;
+    if (PyObject_GetBuffer(packed, &view, PyBUF_SIMPLE) < 0)
+        return NULL;
+    PyObject *item = kinpy_read_item(PyModule_GetState(module), view.buf, (size_t)view.len);
+    PyBuffer_Release(&view);
+    return item;
+}
