@@ -393,10 +393,20 @@ static void *poll_one(void *arg)
     return NULL;
 }
 
-/* Threads that sleep, or are about to. */
-static void give_it_time(void)
+/* Until so many threads wait there: they are in the call then, and the handle may be closed. */
+static void until_they_wait(struct kini_waitq_shm *queue, uint32_t count)
 {
-    usleep(20000);
+    KT_UNTIL(kini_load_sc(&queue->nwait) == count);
+}
+
+static struct kini_waitq_shm *receivers_of(struct kin_pipe *end)
+{
+    return &end->in->ring.getters;
+}
+
+static struct kini_waitq_shm *senders_of(struct kin_pipe *end)
+{
+    return &end->out->ring.putters;
 }
 
 START_TEST(closing_wakes_the_other_end)
@@ -406,7 +416,7 @@ START_TEST(closing_wakes_the_other_end)
     begin(0, 10);
     start(receive_one, &results[0], &threads[0]);
     start(poll_one, &results[1], &threads[1]);
-    give_it_time();
+    until_they_wait(receivers_of(b), 2);
     kin_pipe_close(a);
     a = NULL;
     pthread_join(threads[0], NULL);
@@ -418,7 +428,7 @@ START_TEST(closing_wakes_the_other_end)
     begin(0, 10);
     KT_OK(kin_pipe_send(a, "0123456789", 10, KIN_NOW));
     start(send_one, &results[2], &threads[2]);
-    give_it_time();
+    until_they_wait(senders_of(a), 1);
     kin_pipe_close(b);
     b = NULL;
     pthread_join(threads[2], NULL);
@@ -435,7 +445,7 @@ START_TEST(closing_wakes_our_own)
     KT_OK(kin_pipe_send(a, "0123456789", 10, KIN_NOW));
     char got[10];
     start(send_one, &results[0], &threads[0]);
-    give_it_time();
+    until_they_wait(senders_of(a), 1);
     kin_pipe_close(a);
     a = NULL;
     pthread_join(threads[0], NULL);
@@ -445,7 +455,7 @@ START_TEST(closing_wakes_our_own)
 
     begin(0, 10);
     start(receive_one, &results[1], &threads[1]);
-    give_it_time();
+    until_they_wait(receivers_of(b), 1);
     kin_pipe_close(b);
     b = NULL;
     pthread_join(threads[1], NULL);
@@ -482,9 +492,9 @@ START_TEST(poll_takes_no_wake_away)
     begin(0, 0);
     for (int i = 0; i < 20; i++) {
         start(poll_one, &results[0], &threads[0]);
-        give_it_time();
+        until_they_wait(receivers_of(b), 1);
         start(receive_one, &results[1], &threads[1]);
-        give_it_time();
+        until_they_wait(receivers_of(b), 2);
         KT_OK(kin_pipe_send(a, "", 1, KIN_NOW));
         pthread_join(threads[1], NULL);
         KT_OK(kin_pipe_send(a, "", 1, KIN_NOW)); /* the first may have gone before it looked */
@@ -560,17 +570,17 @@ START_TEST(wait_any_asleep)
     char got[10];
     begin(0, 10);
     start(wait_for_recv, &which, &thread);
-    give_it_time();
+    until_they_wait(receivers_of(b), 1);
     KT_OK(kin_pipe_send(a, "0123456789", 10, KIN_NOW));
     pthread_join(thread, NULL);
     ck_assert_uint_eq(which, 0);
     start(wait_for_room, &which, &thread);
-    give_it_time();
+    until_they_wait(senders_of(a), 1);
     KT_IS(kin_pipe_recv(b, got, 10, KIN_NOW), 10);
     pthread_join(thread, NULL);
     ck_assert_uint_eq(which, 0);
     start(wait_for_recv, &which, &thread);
-    give_it_time();
+    until_they_wait(receivers_of(b), 1);
     kin_pipe_close(a);
     a = NULL;
     pthread_join(thread, NULL);
