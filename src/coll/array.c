@@ -118,6 +118,7 @@ static int tell_index(uint64_t index, uint64_t length)
 static inline int find_item(struct kin_array *array, uint64_t index, void **ret_item)
 {
     struct kini_items *items = &array->items;
+    *ret_item = NULL; /* as in find_range */
     int r = kini_handle_check(&items->handle, KINI_OBJECT_ARRAY);
     if (kini_unlikely(r < 0))
         return r;
