@@ -7,8 +7,6 @@
 
 #include <errno.h>
 
-#define NO_FENCE_NS 20000000 /* a processor's stores are visible long before */
-
 void kini_solo_offer(struct kini_segment_shm *segment)
 {
     kini_store(&segment->put_solo.at, kini_load(&segment->tail));
@@ -18,17 +16,6 @@ void kini_solo_offer(struct kini_segment_shm *segment)
 }
 
 /* --- the end ---------------------------------------------------------------------------------- */
-
-/* What others do not see yet of a thread that runs: all stores before its last look at `owner`. */
-static void fence(struct kini_self *self)
-{
-    if (kini_os_fence() == 0)
-        return;
-    /* Refused to us, though not to the owner when it began. It stops owning at its next step. */
-    kini_a32 never = 0;
-    kini_store_sc(&self->arena->super->no_fence, 1);
-    kini_os_futex_wait(&never, 0, kin_now_ns() + NO_FENCE_NS);
-}
 
 /* Behind the fence: the owner does at most what its intent names. The position of that is its own,
  * whether it has done it or not. */
@@ -61,7 +48,7 @@ void kini_solo_end_slow(struct kini_self *self, struct kini_segment_shm *segment
     if (owner == 0)
         return;
     if (kini_load_acq(&solo->handed) == 0) {
-        fence(self);
+        kini_waitq_fence_or_wait(self); /* all its stores before its last look at `owner` */
         uint64_t from = first_of_all(self, segment, puts);
         kini_cas_sc(&solo->handed, &none, from);
     }

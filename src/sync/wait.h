@@ -118,6 +118,10 @@ bool kini_waitq_enter_any(struct kini_self *self);
 void kini_waitq_leave_any(struct kini_self *self);
 /* What these wakers leave out, after something that they look at was changed. */
 void kini_waitq_fence(struct kini_self *self);
+/* The same, and all that those who run have stored by now is seen behind it, also where it is
+ * refused to us, though not to them when they began to leave barriers out: they stop at their next
+ * step, and what is under way arrives in the milliseconds that this takes then. */
+void kini_waitq_fence_or_wait(struct kini_self *self);
 
 void kini_waitq_repair(struct kini_self *self, struct kini_ilock_shm *lock);
 /* Take a dead thread out of the queue it waits in, and pass on a wake it had been given. */

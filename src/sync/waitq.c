@@ -6,6 +6,8 @@
 #include "sync/wait.h"
 #include "sync/watch.h"
 
+#define NO_FENCE_NS 20000000 /* a processor's stores are visible long before */
+
 enum { JOURNAL_CHANGE = 1, JOURNAL_MOVE = 2 };
 
 void kini_waitq_init(struct kini_waitq_shm *queue, uint32_t flags)
@@ -160,12 +162,21 @@ void kini_waitq_fence(struct kini_self *self)
         kini_store_sc(&self->arena->super->no_fence, 1);
 }
 
+void kini_waitq_fence_or_wait(struct kini_self *self)
+{
+    if (kini_os_fence() == 0)
+        return;
+    kini_a32 never = 0;
+    kini_store_sc(&self->arena->super->no_fence, 1);
+    kini_os_futex_wait(&never, 0, kin_now_ns() + NO_FENCE_NS);
+}
+
 /* The waker leaves its barriers out: no more. Pairs with kini_waitq_wake_calm. */
 static void uncalm(struct kini_self *self, struct kini_waitq_shm *queue)
 {
     uint32_t ours = KINI_WAITQ_UNCALM;
     kini_store_sc(&queue->calm, KINI_WAITQ_UNCALM);
-    kini_waitq_fence(self);
+    kini_waitq_fence_or_wait(self);
     kini_cas_sc(&queue->calm, &ours, 0);
 }
 

@@ -13,7 +13,8 @@
  * and solo.pml have these. A wake tells all who are in the queue to look again: whom it chooses is
  * the matter of waitq_choose.pml. No slices: nobody looks again because time has passed, so the
  * wakes alone must do. The reaper is not killed. Everybody can be fenced: where somebody cannot,
- * the waker goes back to the general path, and who waits meanwhile looks again after a slice.
+ * the waker goes back to the general path, and who enters waits until its stores have arrived, so
+ * that is the fence here.
  *
  * Checked: in the end nobody sleeps while there is an item.
  *
