@@ -74,6 +74,13 @@ KIN_API KIN_NODISCARD int kin_pipe_inherit(struct kin_arena *arena, uint32_t pos
  * Safety: when no other thread of the process uses the handle, other than to wait. */
 KIN_API void kin_pipe_close(struct kin_pipe *end);
 
+/* Before the end is closed, where other threads may use the handle at any moment: those of this
+ * process that wait with it fail with -ESTALE, and so does from now on whoever sends, receives,
+ * polls or waits with this handle. It returns when nobody waits. The handle stays good until
+ * it is closed, which is for when the threads are done with it; other processes and the other end
+ * notice nothing until then. NULL is ignored. Safety: any thread | before the handle is closed. */
+KIN_API void kin_pipe_interrupt(struct kin_pipe *end);
+
 /* --- send ----------------------------------------------------------------------------------- */
 
 /* Send a message of bytes bytes (0 is a message too). Blocks while the direction is full; a receive

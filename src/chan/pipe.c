@@ -272,6 +272,14 @@ void kin_pipe_close(struct kin_pipe *end)
         kini_os_close(sock);
 }
 
+void kin_pipe_interrupt(struct kin_pipe *end)
+{
+    int error;
+    struct kini_self *self = end == NULL ? NULL : kini_pipe_enter(end, &error);
+    if (self != NULL)
+        kini_handle_send_away(self, &end->handle);
+}
+
 /* --- the end -------------------------------------------------------------------------------- */
 
 /* Nobody receives any more: what is there is thrown away, to give its memory back now. Where others

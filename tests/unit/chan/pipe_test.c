@@ -464,6 +464,43 @@ START_TEST(closing_wakes_our_own)
 }
 END_TEST
 
+static void *receive_until_it_is_closed(void *arg)
+{
+    char got[10];
+    int64_t r;
+    while ((r = kin_pipe_recv(b, got, sizeof got, KIN_NEVER)) >= 0)
+        ;
+    *(kini_a64 *)arg = (uint64_t)-r;
+    return NULL;
+}
+
+/* The handle is used all the time, and freed when the threads are done with it. */
+START_TEST(interrupted_then_closed)
+{
+    struct kt_random random = kt_random_of("interrupted", 0);
+    for (int i = 0; i < kt_scaled(100); i++) {
+        kini_a64 results[2];
+        pthread_t threads[2];
+        begin(0, 100);
+        start(receive_until_it_is_closed, &results[0], &threads[0]);
+        start(receive_until_it_is_closed, &results[1], &threads[1]);
+        for (uint64_t sent = kt_random_below(&random, 40); sent > 0; sent--)
+            KT_OK(kin_pipe_send(a, "0123456789", 10, KIN_NEVER));
+        kin_pipe_interrupt(b);
+        pthread_join(threads[0], NULL);
+        pthread_join(threads[1], NULL);
+        ck_assert_uint_eq(results[0], ESTALE);
+        ck_assert_uint_eq(results[1], ESTALE);
+        KT_IS(kin_pipe_send(b, "x", 1, KIN_NOW), -ESTALE);
+        KT_IS(kin_pipe_poll(b, KIN_NEVER), -ESTALE);
+        KT_IS(kin_pipe_poll(a, KIN_NOW), 0); /* it is not closed */
+        kin_pipe_interrupt(b);
+        finish();
+    }
+    kin_pipe_interrupt(NULL);
+}
+END_TEST
+
 /* --- waits ---------------------------------------------------------------------------------- */
 
 START_TEST(poll_and_timeouts)
@@ -608,6 +645,7 @@ int main(void)
     tcase_add_test(t, unreceived_messages_are_freed);
     tcase_add_test(t, closing_wakes_the_other_end);
     tcase_add_test(t, closing_wakes_our_own);
+    tcase_add_test(t, interrupted_then_closed);
     tcase_add_test(t, poll_and_timeouts);
     tcase_add_test(t, poll_takes_no_wake_away);
     tcase_add_test(t, wait_any);
