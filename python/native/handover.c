@@ -183,7 +183,11 @@ struct kinpy_object *kinpy_ours(PyObject *module, PyObject *object)
         PyErr_Format(PyExc_TypeError, "%.80s is no object of kin", Py_TYPE(object)->tp_name);
         return NULL;
     }
-    return kinpy_handle(object) == NULL ? NULL : (struct kinpy_object *)object;
+    if (kinpy_begin_use(object) != NULL)
+        return (struct kinpy_object *)object;
+    if (((struct kinpy_object *)object)->close != NULL)
+        return (void *)PyErr_Format(PyExc_OSError, "handle is closed");
+    return kinpy_handle(object);
 }
 
 /* (identity of its arena, key) */
@@ -194,6 +198,7 @@ PyObject *kinpy_key(PyObject *module, PyObject *object)
     if (handle == NULL)
         return NULL;
     int r = kin_object_key(handle->handle, &key);
+    kinpy_end_use(object);
     return r < 0 ? kinpy_raise(r) : Py_BuildValue("KI", kin_arena_id(handle->arena), key);
 }
 
@@ -246,5 +251,6 @@ PyObject *kinpy_offer_add(PyObject *module, PyObject *args)
     if (handle == NULL)
         return NULL;
     int r = kin_offer_add(offer, handle->handle, &key);
+    kinpy_end_use(object);
     return r < 0 ? kinpy_raise(r) : PyLong_FromUnsignedLong(key);
 }

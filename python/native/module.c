@@ -79,7 +79,10 @@ static int exec(PyObject *module)
 {
     struct kinpy_state *state = module_state(module);
     pthread_mutex_init(&state->mutex, NULL);
-    if (import_all(state) < 0)
+    int r = kinpy_count_forks();
+    if (r < 0)
+        kinpy_raise(r);
+    if (r < 0 || import_all(state) < 0)
         return -1;
     if (add_type(module, &kinpy_lock_spec, &state->lock) < 0 ||
         add_type(module, &kinpy_rlock_spec, &state->rlock) < 0 ||

@@ -2,8 +2,8 @@
  * What the files of the extension share: the state of the module, errors, and waiting.
  *
  * Each type of kin._kin is a file. An object is its handle and a pointer to the state of the
- * module, which lives as long as the type. There is nothing static: the arena belongs to the
- * module, is made at the first use, and children made with fork have it. */
+ * module, which lives as long as the type. There is nothing static but the count of forks: the
+ * arena belongs to the module, is made at the first use, and children made with fork have it. */
 #ifndef KINPY_NATIVE_H
 #define KINPY_NATIVE_H
 
@@ -153,11 +153,15 @@ PyObject *kinpy_pipe_pair(PyObject *module, PyObject *args);
 /* An RLock, of that type, over an rlock that is part of whole. */
 PyObject *kinpy_rlock_part(PyObject *type, PyObject *whole, struct kin_rlock *rlock);
 
-/* Every object begins like this. */
+/* Every object begins like this. Most handles go with the object, which every call has a reference
+ * to. One that can be closed before is in use during each call, and goes with its last user: the
+ * members below, with which a thread is alone (use.c). */
 struct kinpy_object {
     PyObject_HEAD struct kinpy_state *state;
     struct kin_arena *arena;
     void *handle;
+    void (*close)(void *handle); /* NULL: it is open */
+    uint32_t users, forks;       /* calls that use it, in the process that came by so many forks */
 };
 
 /* The handle, or NULL with an exception when __init__ has not run. */
@@ -169,7 +173,51 @@ static inline void *kinpy_handle(PyObject *self)
     return handle;
 }
 
-/* An object of this module, initialised; or NULL with an exception. */
+/* The handle for a call, to be ended with kinpy_end_use; NULL if there is none or it is closed. */
+extern uint32_t kinpy_forks;
+static inline void *kinpy_begin_use(PyObject *self)
+{
+    struct kinpy_object *object = (struct kinpy_object *)self;
+    void *handle;
+    KINPY_BEGIN_ALONE(self);
+    handle = object->close == NULL ? object->handle : NULL;
+    if (object->forks != kinpy_forks) { /* those who use it are in the parent */
+        object->forks = kinpy_forks;
+        object->users = 0;
+    }
+    object->users += handle != NULL;
+    KINPY_END_ALONE();
+    return handle;
+}
+
+void kinpy_finish_close(PyObject *self, void *handle);
+static inline void kinpy_end_use(PyObject *self)
+{
+    struct kinpy_object *object = (struct kinpy_object *)self;
+    void *handle = NULL;
+    KINPY_BEGIN_ALONE(self);
+    if (object->users > 0) /* 0: we are a fork that was made during the call */
+        object->users--;
+    if (object->close != NULL && object->users == 0) {
+        handle = object->handle;
+        object->handle = NULL;
+    }
+    KINPY_END_ALONE();
+    if (handle != NULL)
+        kinpy_finish_close(self, handle);
+}
+
+/* No call begins to use it from here on. Those that do are sent away by interrupt; the last of them
+ * closes it. Nothing happens if it is closed already. */
+void kinpy_close(PyObject *self, void (*interrupt)(void *handle), void (*close)(void *handle));
+static inline int kinpy_is_closed(PyObject *self)
+{
+    struct kinpy_object *object = (struct kinpy_object *)self;
+    return object->close != NULL || object->handle == NULL;
+}
+int kinpy_count_forks(void);
+
+/* An object of this module, initialised and in use; or NULL with an exception. */
 struct kinpy_object *kinpy_ours(PyObject *module, PyObject *object);
 
 /* __init__ may run once. */

@@ -10,12 +10,18 @@ struct end {
     pid_t ready_pid;         /* who made it: it is good there only */
 };
 
-/* No handle before pipe() gives one, and none after close. */
-static struct kin_pipe *open_end(PyObject *self)
+static PyObject *is_closed(void)
 {
-    struct kin_pipe *pipe = ((struct kinpy_object *)self)->handle;
+    PyErr_SetString(PyExc_OSError, "handle is closed");
+    return NULL;
+}
+
+/* For a call: to be ended with kinpy_end_use. There is no handle before pipe() gives one. */
+static struct kin_pipe *use_end(PyObject *self)
+{
+    struct kin_pipe *pipe = kinpy_begin_use(self);
     if (pipe == NULL)
-        PyErr_SetString(PyExc_OSError, "handle is closed");
+        is_closed();
     return pipe;
 }
 
@@ -28,6 +34,11 @@ static void drop_ready(struct end *end)
 static void destroy(void *handle)
 {
     kin_pipe_close(handle);
+}
+
+static void interrupt(void *handle)
+{
+    kin_pipe_interrupt(handle);
 }
 
 static void dealloc(PyObject *self)
@@ -87,6 +98,8 @@ static PyObject *send_failed(int64_t r)
 {
     if (r == -EBADF)
         PyErr_SetString(PyExc_OSError, "connection is read-only");
+    else if (r == -ESTALE)
+        is_closed();
     return kinpy_raise(r);
 }
 
@@ -124,13 +137,8 @@ static PyObject *send_apart(struct kin_pipe *pipe, PyObject *pickle, PyObject *b
     return send_failed(sent);
 }
 
-/* A pipe that is closed by another thread in a wait must stay until the wait is over: close sends
- * the waiter away first, see kin_pipe_close. */
-static PyObject *send_object(PyObject *self, PyObject *object)
+static PyObject *send_in_use(PyObject *self, struct kin_pipe *pipe, PyObject *object)
 {
-    struct kin_pipe *pipe = open_end(self);
-    if (pipe == NULL)
-        return NULL;
     char buffer[KINPY_SHORT];
     size_t bytes = kinpy_write_item(object, buffer, sizeof buffer);
     if (bytes > 0)
@@ -154,15 +162,24 @@ static PyObject *send_object(PyObject *self, PyObject *object)
     return result;
 }
 
-static PyObject *send_bytes(PyObject *self, PyObject *args, PyObject *kwargs)
+static PyObject *send_object(PyObject *self, PyObject *object)
+{
+    struct kin_pipe *pipe = use_end(self);
+    if (pipe == NULL)
+        return NULL;
+    PyObject *result = send_in_use(self, pipe, object);
+    kinpy_end_use(self);
+    return result;
+}
+
+static PyObject *send_bytes_in_use(struct kin_pipe *pipe, PyObject *args, PyObject *kwargs)
 {
     static const char *const keywords[] = {"buf", "offset", "size", NULL};
-    struct kin_pipe *pipe = open_end(self);
     Py_buffer view;
     Py_ssize_t offset = 0, size = 0;
     PyObject *size_object = Py_None, *result = NULL;
-    if (pipe == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "y*|nO", (char **)keywords,
-                                                     &view, &offset, &size_object))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*|nO", (char **)keywords, &view, &offset,
+                                     &size_object))
         return NULL;
     if (size_object != Py_None)
         size = PyNumber_AsSsize_t(size_object, PyExc_OverflowError);
@@ -180,6 +197,16 @@ static PyObject *send_bytes(PyObject *self, PyObject *args, PyObject *kwargs)
         result = send_memory(pipe, (const char *)view.buf + offset,
                              size_object == Py_None ? view.len - offset : size);
     PyBuffer_Release(&view);
+    return result;
+}
+
+static PyObject *send_bytes(PyObject *self, PyObject *args, PyObject *kwargs)
+{
+    struct kin_pipe *pipe = use_end(self);
+    if (pipe == NULL)
+        return NULL;
+    PyObject *result = send_bytes_in_use(pipe, args, kwargs);
+    kinpy_end_use(self);
     return result;
 }
 
@@ -207,7 +234,7 @@ static PyObject *receive_failed(int64_t r)
     else if (r == -EBADF)
         PyErr_SetString(PyExc_OSError, "connection is write-only");
     else if (r == -ESTALE)
-        PyErr_SetString(PyExc_OSError, "handle is closed");
+        is_closed();
     return kinpy_raise(r);
 }
 
@@ -215,12 +242,13 @@ static PyObject *receive_failed(int64_t r)
 static int next_message(PyObject *self, struct receive *receive, int64_t *ret_bytes)
 {
     receive->data = NULL;
-    receive->pipe = open_end(self);
+    receive->pipe = use_end(self);
     if (receive->pipe == NULL)
         return 0;
     int64_t r = receive_call(receive, KIN_NOW);
     if (r == -EAGAIN || r == -ETIMEDOUT)
         r = kinpy_wait(receive_call, receive, KIN_NEVER);
+    kinpy_end_use(self);
     if (r < 0)
         receive_failed(r);
     *ret_bytes = r;
@@ -266,14 +294,14 @@ static PyObject *poll(PyObject *self, PyObject *args, PyObject *kwargs)
     static const char *const keywords[] = {"timeout", NULL};
     PyObject *timeout = NULL;
     kin_deadline deadline = KIN_NOW;
-    struct kin_pipe *pipe = open_end(self);
-    if (pipe == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "|O", (char **)keywords, &timeout) ||
-        (timeout != NULL && !kinpy_deadline(timeout, &deadline)))
+    struct kin_pipe *pipe;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", (char **)keywords, &timeout) ||
+        (timeout != NULL && !kinpy_deadline(timeout, &deadline)) || (pipe = use_end(self)) == NULL)
         return NULL;
     int64_t r = poll_call(pipe, KIN_NOW);
     if (r == -ETIMEDOUT && deadline > KIN_NOW)
         r = kinpy_wait(poll_call, pipe, deadline);
+    kinpy_end_use(self);
     if (r == -ETIMEDOUT)
         Py_RETURN_FALSE;
     return r < 0 ? receive_failed(r) : PyBool_FromLong(1);
@@ -284,30 +312,28 @@ static PyObject *poll(PyObject *self, PyObject *args, PyObject *kwargs)
 static PyObject *close_end(PyObject *self, PyObject *unused)
 {
     (void)unused;
-    struct kinpy_object *object = (struct kinpy_object *)self;
-    struct kin_pipe *pipe;
+    kinpy_close(self, interrupt, destroy);
     KINPY_BEGIN_ALONE(self);
-    pipe = object->handle;
-    object->handle = NULL;
     drop_ready((struct end *)self);
     KINPY_END_ALONE();
-    Py_BEGIN_ALLOW_THREADS /* it waits until the threads that it sends away have gone */
-        kin_pipe_close(pipe);
-    Py_END_ALLOW_THREADS Py_RETURN_NONE;
+    Py_RETURN_NONE;
 }
 
 static PyObject *closed(PyObject *self, void *unused)
 {
     (void)unused;
-    return PyBool_FromLong(((struct kinpy_object *)self)->handle == NULL);
+    int is;
+    KINPY_BEGIN_ALONE(self);
+    is = kinpy_is_closed(self);
+    KINPY_END_ALONE();
+    return PyBool_FromLong(is);
 }
 
-static PyObject *file_number_alone(PyObject *self)
+static PyObject *file_number_alone(PyObject *self, struct kin_pipe *pipe)
 {
     struct end *end = (struct end *)self;
-    struct kin_pipe *pipe = open_end(self);
-    if (pipe == NULL)
-        return NULL;
+    if (kinpy_is_closed(self)) /* meanwhile: what is made now would stay */
+        return is_closed();
     if (end->ready != NULL && end->ready_pid != getpid())
         drop_ready(end);
     if (end->ready == NULL) {
@@ -324,10 +350,14 @@ static PyObject *file_number_alone(PyObject *self)
 static PyObject *file_number(PyObject *self, PyObject *unused)
 {
     (void)unused;
+    struct kin_pipe *pipe = use_end(self);
     PyObject *result;
+    if (pipe == NULL)
+        return NULL;
     KINPY_BEGIN_ALONE(self);
-    result = file_number_alone(self);
+    result = file_number_alone(self, pipe);
     KINPY_END_ALONE();
+    kinpy_end_use(self);
     return result;
 }
 

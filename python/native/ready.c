@@ -16,15 +16,17 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
     (void)kwargs;
     if (module == NULL || !PyArg_ParseTuple(args, "OI", &object, &kind))
         return -1;
-    struct kinpy_object *handle = kinpy_ours(module, object);
-    if (handle == NULL)
-        return -1;
     if (ready->ready != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the object is initialised already");
         return -1;
     }
+    struct kinpy_object *handle = kinpy_ours(module, object);
+    if (handle == NULL)
+        return -1;
     struct kin_wait wait = {.kind = kind, .fd = -1, .object = handle->handle};
-    return kinpy_end_init(kin_ready_create(handle->arena, &wait, 1, &ready->ready));
+    int r = kin_ready_create(handle->arena, &wait, 1, &ready->ready);
+    kinpy_end_use(object);
+    return kinpy_end_init(r);
 }
 
 static void dealloc(PyObject *self)
