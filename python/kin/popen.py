@@ -151,7 +151,9 @@ class ForkServerPopen(_Popen, popen_forkserver.Popen):
         from . import context
 
         server = forkserver._forkserver
-        if context.is_installed() and server._preload_modules == ["__main__"]:
-            # In the server it would be imported with the standard library's multiprocessing.
-            server.set_forkserver_preload([])
+        if context.is_installed() and "kin.preload" not in server._preload_modules:
+            # The server imports __main__ before all others, with the standard library's
+            # multiprocessing: so it may not, and each child does it.
+            others = [name for name in server._preload_modules if name != "__main__"]
+            server._preload_modules = ["kin.preload", *others]
         super()._launch(process_obj)

@@ -304,6 +304,52 @@ def test_a_module_that_makes_its_own(tmp_path):
     assert done.stdout.split() == ["spawn", "forkserver"], done.stderr
 
 
+PRELOADED = """
+import os
+from multiprocessing import Process, Queue, get_context
+
+imported_in = os.getpid()
+
+def grandchild(queue):
+    queue.put([type(queue).__module__, type(get_context()).__module__])
+
+def child(queue):
+    process = Process(target=grandchild, args=(queue,))
+    process.start()
+    process.join()
+    print(type(process._popen).__module__, imported_in == os.getppid(), flush=True)
+"""
+
+PRELOADS = """
+import kin
+kin.install()
+import multiprocessing
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("forkserver")
+    multiprocessing.set_forkserver_preload(["__main__", "preloaded"])
+    import preloaded
+    queue = multiprocessing.Queue()
+    process = multiprocessing.Process(target=preloaded.child, args=(queue,))
+    process.start()
+    print(queue.get())
+    process.join()
+"""
+
+
+def test_what_the_server_preloads_has_kin(tmp_path):
+    (tmp_path / "preloaded.py").write_text(PRELOADED)
+    (tmp_path / "module.py").write_text(PRELOADS)
+    path = os.pathsep.join([str(tmp_path), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "module.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": path},
+        capture_output=True, text=True, timeout=60, check=False,
+    )
+    assert sorted(done.stdout.splitlines()) == [
+        "['kin.queues', 'kin.context']", "kin.popen True",
+    ], done.stderr
+
+
 def tell_method(queue):
     """In a child."""
     queue.put(kin.get_start_method())
