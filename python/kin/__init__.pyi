@@ -16,6 +16,7 @@ from . import queues as queues
 from . import synchronize as synchronize
 from ._kin import ShutDown as ShutDown
 from .context import Process as Process
+from .named import open as open
 
 __version__: str
 
@@ -61,6 +62,7 @@ __all__ = [
     "set_start_method",
     "ShutDown",
     "install",
+    "open",
 ]
 
 # What the methods of the default context are called here.

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import GenericAlias
 from typing import Any, Generic, TypeVar
 
@@ -8,8 +8,22 @@ __all__ = ["Queue", "SimpleQueue", "JoinableQueue", "LifoQueue", "PriorityQueue"
 
 _T = TypeVar("_T")
 
-class Queue(_kin.Queue, Generic[_T]):
-    def __init__(self, maxsize: int = 0, *, ctx: object = None, maxbytes: int = 0) -> None: ...
+class _Async(Generic[_T]):
+    async def aget(self) -> _T: ...
+    async def aput(self, item: _T) -> None: ...
+
+class Queue(_Async[_T], _kin.Queue):
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        maxbytes: int = 0,
+        raw: bool = False,
+        name: str | None = None,
+        ctx: object = None,
+        arena: int = 0,
+    ) -> None: ...
+    def __iter__(self) -> Iterator[_T]: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     def put(self, item: _T, /, block: bool = True, timeout: float | None = None) -> None: ...
@@ -39,6 +53,7 @@ class PriorityQueue(JoinableQueue[_T]):
         *,
         priority: int | None = None,
     ) -> None: ...
+    async def aput(self, item: _T, *, priority: int | None = None) -> None: ...
 
 class _End:
     def __init__(self, queue: Any) -> None: ...
@@ -50,7 +65,7 @@ class _End:
     recv: Callable[..., Any]
     send: Callable[..., None]
 
-class SimpleQueue(_kin.Queue, Generic[_T]):
+class SimpleQueue(_Async[_T], _kin.Queue):
     def __init__(self, *, ctx: object = None) -> None: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...

@@ -58,7 +58,7 @@ static int64_t join_call(void *process, kin_deadline deadline)
     return kin_process_join(process, deadline);
 }
 
-PyDoc_STRVAR(join_doc, "join(timeout=None)\n--\n\n"
+PyDoc_STRVAR(join_doc, "join($self, timeout=None, /)\n--\n\n"
                        "Wait until it has ended. False: the timeout passed.");
 static PyObject *join(PyObject *self, PyObject *args)
 {
@@ -78,7 +78,7 @@ static PyObject *join(PyObject *self, PyObject *args)
     Py_RETURN_TRUE;
 }
 
-PyDoc_STRVAR(exitcode_doc, "exitcode()\n--\n\n"
+PyDoc_STRVAR(exitcode_doc, "exitcode($self)\n--\n\n"
                            "None while it runs, 255 if somebody else has collected it.");
 static PyObject *exitcode(PyObject *self, PyObject *unused)
 {
@@ -97,7 +97,7 @@ static PyObject *exitcode(PyObject *self, PyObject *unused)
     }
 }
 
-PyDoc_STRVAR(send_doc, "send_signal(number)\n--\n\nNothing happens when it has ended.");
+PyDoc_STRVAR(send_doc, "send_signal($self, number, /)\n--\n\nNothing happens when it has ended.");
 static PyObject *send_signal(PyObject *self, PyObject *number)
 {
     struct kin_process *process = process_of(self);
@@ -110,7 +110,7 @@ static PyObject *send_signal(PyObject *self, PyObject *number)
     Py_RETURN_NONE;
 }
 
-PyDoc_STRVAR(fileno_doc, "fileno()\n--\n\nA pidfd: readable when it has ended.");
+PyDoc_STRVAR(fileno_doc, "fileno($self)\n--\n\nA pidfd: readable when it has ended.");
 static PyObject *get_fileno(PyObject *self, PyObject *unused)
 {
     (void)unused;

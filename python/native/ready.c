@@ -63,9 +63,9 @@ static PyObject *check(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef methods[] = {
-    {"fileno", file_number, METH_NOARGS, "fileno()\n--\n\nThe descriptor."},
+    {"fileno", file_number, METH_NOARGS, "fileno($self)\n--\n\nThe descriptor."},
     {"check", check, METH_NOARGS,
-     "check()\n--\n\nWhether the object is ready; if not, the descriptor will tell."},
+     "check($self)\n--\n\nWhether the object is ready; if not, the descriptor will tell."},
     {0},
 };
 
