@@ -128,6 +128,14 @@ class _Popen:
             self._kin_process = None
             self._kin_places.clear()  # the child has its own descriptors by now
 
+    def poll(self, flag=os.WNOHANG):
+        """The exit code, or None; what the child left behind in the arena is repaired at once."""
+        had_ended = self.returncode is not None
+        code = super().poll(flag)
+        if code is not None and not had_ended:
+            _kin.arena_reap()
+        return code
+
     def _kin_offer(self, arena):
         """The place of the child in that arena."""
         if arena not in self._kin_places:

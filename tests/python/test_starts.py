@@ -162,6 +162,21 @@ def test_a_child_that_is_killed(ours):
     process.join()
 
 
+def test_a_join_looks_after_the_dead(ours):
+    kin._kin.arena_reap()  # those of earlier tests
+    before = kin._kin.arena_stat()
+    lock = ours.Lock()
+    end, other = ours.Pipe()
+    process = ours.Process(target=hold, args=(lock, other))
+    process.start()
+    assert end.recv() == "held" and lock.locked()
+    process.kill()
+    process.join()
+    after = kin._kin.arena_stat()  # nobody has waited for an object since it died
+    assert after["deaths_count"] == before["deaths_count"] + 1
+    assert after["participants_count"] == before["participants_count"]
+
+
 def grandparent(method, queue):
     """In a child, which has a child."""
     forkserver.ensure_running.__self__.__init__()  # that of our parent is not our child
