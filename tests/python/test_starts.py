@@ -347,8 +347,8 @@ if __name__ == "__main__":
     queue = multiprocessing.Queue()
     process = multiprocessing.Process(target=preloaded.child, args=(queue,))
     process.start()
-    print(queue.get())
     process.join()
+    print(queue.get())
 """
 
 
