@@ -13,7 +13,9 @@ import kin
 # that is forked beside a busy thread may find it locked for ever.
 FORKS_BESIDE_THREADS = (
     "test_pools.py", "pool", "executor", "test_nothing_grows", "test_a_program_as_it_is",
-    "test_children_that_start_anew", "test_many_threads_start_children",
+    "test_children_that_start_anew", "test_many_threads_start_children", "test_examples.py",
+    "test_managers.py", "test_fork_while_threads_are_busy", "test_daemons_end_with_a_parent",
+    "test_an_exception_that_cannot_be_unpickled", "test_a_task_that_ends_its_worker",
 )
 
 
