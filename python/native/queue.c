@@ -3,26 +3,13 @@
  *
  * A short message is copied out of the queue; a longer one is unpickled where it lies, and freed
  * afterwards, so a consumer that dies while it unpickles has not taken it. */
-#include "native.h"
+#include "queue.h"
 
 #include <string.h>
 #include <structmember.h>
 #include <unistd.h>
 
-#define MANY_MAX 256
-
-struct queue {
-    struct kinpy_object base;
-    PyObject *closed;        /* what put and get raise after close; or NULL */
-    int raw;                 /* items are bytes, as programs in C see them */
-    int used;                /* something was put here: only then does close hinder empty() */
-    void *task;              /* taken and not done; see take_task */
-    struct kin_ready *ready; /* behind _fileno(), made on demand */
-    pid_t ready_pid;         /* who made it: it is good there only */
-};
-
-/* The handle of a queue that is not closed. */
-static struct kin_queue *open_queue(PyObject *self)
+struct kin_queue *kinpy_open_queue(PyObject *self)
 {
     struct queue *queue = (struct queue *)self;
     if (queue->closed == NULL)
@@ -75,8 +62,7 @@ static void dealloc(PyObject *self)
     Py_XDECREF(closed);
 }
 
-/* -EAGAIN and -ETIMEDOUT as the exception given; a shut down queue as ShutDown. */
-static PyObject *fail(PyObject *self, int64_t r, PyObject *in_time)
+PyObject *kinpy_queue_fail(PyObject *self, int64_t r, PyObject *in_time)
 {
     struct kinpy_state *state = ((struct kinpy_object *)self)->state;
     if (r == -EAGAIN || r == -ETIMEDOUT)
@@ -120,7 +106,8 @@ static PyObject *put_memory(PyObject *self, const void *data, size_t bytes, stru
         put->by_priority ? put_call(put, KIN_NOW) : kin_queue_try_put(put->queue, data, bytes);
     if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
         r = kinpy_wait(put_call, put, deadline);
-    return r < 0 ? fail(self, r, ((struct kinpy_object *)self)->state->full) : Py_NewRef(Py_None);
+    return r < 0 ? kinpy_queue_fail(self, r, ((struct kinpy_object *)self)->state->full)
+                 : Py_NewRef(Py_None);
 }
 
 static PyObject *put_buffer(PyObject *self, PyObject *pickled, struct put *put,
@@ -149,7 +136,7 @@ static PyObject *put_reserved(PyObject *self, void *data, size_t bytes, struct p
     if (done >= 0)
         Py_RETURN_NONE;
     (void)!kin_queue_cancel(put->queue, data);
-    return fail(self, done, ((struct kinpy_object *)self)->state->full);
+    return kinpy_queue_fail(self, done, ((struct kinpy_object *)self)->state->full);
 }
 
 /* Long bytes go from where they are into the queue's memory. */
@@ -200,7 +187,7 @@ static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_d
 static PyObject *put_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *kwnames)
 {
-    struct put put = {.queue = open_queue(self)};
+    struct put put = {.queue = kinpy_open_queue(self)};
     kin_deadline deadline;
     if (put.queue == NULL)
         return NULL;
@@ -213,7 +200,7 @@ static PyObject *put_method(PyObject *self, PyObject *const *args, Py_ssize_t na
 
 static PyObject *put_prio(PyObject *self, PyObject *args)
 {
-    struct put put = {.queue = open_queue(self), .by_priority = 1};
+    struct put put = {.queue = kinpy_open_queue(self), .by_priority = 1};
     PyObject *item, *timeout;
     long long priority;
     int block;
@@ -245,28 +232,28 @@ static int64_t get_call(void *arg, kin_deadline deadline)
     return kin_queue_take(get->queue, &get->data, deadline);
 }
 
-static PyObject *read_item(PyObject *self, const void *data, size_t bytes)
+PyObject *kinpy_queue_read(PyObject *self, const void *data, size_t bytes)
 {
     if (((struct queue *)self)->raw)
         return PyBytes_FromStringAndSize(data, (Py_ssize_t)bytes);
     return kinpy_read_item(((struct kinpy_object *)self)->state, data, bytes);
 }
 
-static PyObject *get_item(PyObject *self, kin_deadline deadline)
+PyObject *kinpy_queue_get(PyObject *self, kin_deadline deadline)
 {
     struct kinpy_state *state = ((struct kinpy_object *)self)->state;
     struct get get; /* its buffer as it is */
-    get.queue = open_queue(self);
+    get.queue = kinpy_open_queue(self);
     if (get.queue == NULL)
         return NULL;
     int64_t r = get_call(&get, KIN_NOW);
     if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
         r = kinpy_wait(get_call, &get, deadline);
     if (r < 0)
-        return fail(self, r, state->empty);
+        return kinpy_queue_fail(self, r, state->empty);
     if (get.in_place && !((struct queue *)self)->raw && kinpy_is_frame(get.data, (size_t)r))
         return kinpy_take_frame(self, get.data, (size_t)r);
-    PyObject *item = read_item(self, get.in_place ? get.data : get.buffer, (size_t)r);
+    PyObject *item = kinpy_queue_read(self, get.in_place ? get.data : get.buffer, (size_t)r);
     if (get.in_place)
         kin_queue_release(get.queue, get.data);
     return item;
@@ -278,7 +265,7 @@ static PyObject *get_method(PyObject *self, PyObject *const *args, Py_ssize_t na
     kin_deadline deadline;
     if (!kinpy_block_timeout(names, args, 0, nargs, kwnames, &deadline))
         return NULL;
-    return get_item(self, deadline);
+    return kinpy_queue_get(self, deadline);
 }
 
 /* --- tasks ---------------------------------------------------------------------------------- */
@@ -287,7 +274,7 @@ static PyObject *get_method(PyObject *self, PyObject *const *args, Py_ssize_t na
  * it: if that dies, whoever gets the task next knows. */
 static PyObject *put_task(PyObject *self, PyObject *item)
 {
-    struct put put = {.queue = open_queue(self)};
+    struct put put = {.queue = kinpy_open_queue(self)};
     char buffer[KINPY_SHORT] = {0};
     const size_t head = sizeof(uint32_t);
     if (put.queue == NULL)
@@ -340,14 +327,14 @@ static PyObject *take_task(PyObject *self, PyObject *unused)
     struct queue *queue = (struct queue *)self;
     struct kinpy_state *state = queue->base.state;
     struct get get;
-    get.queue = open_queue(self);
+    get.queue = kinpy_open_queue(self);
     if (get.queue == NULL)
         return NULL;
     int64_t r = take_call(&get, KIN_NOW);
     if (r == -EAGAIN || r == -ETIMEDOUT)
         r = kinpy_wait(take_call, &get, KIN_NEVER);
     if (r < 0)
-        return fail(self, r, state->empty);
+        return kinpy_queue_fail(self, r, state->empty);
     queue->task = get.data;
     uint32_t before = 0, me = (uint32_t)getpid();
     const size_t head = sizeof before;
@@ -367,105 +354,6 @@ static PyObject *take_task(PyObject *self, PyObject *unused)
     }
     memcpy(get.data, &me, head);
     return Py_BuildValue("IN", before, item);
-}
-
-/* --- many ----------------------------------------------------------------------------------- */
-
-struct many {
-    struct kin_queue *queue;
-    struct kin_item items[MANY_MAX];
-    uint32_t count;
-    void *buffer;
-    size_t capacity;
-};
-
-static int64_t put_many_call(void *arg, kin_deadline deadline)
-{
-    struct many *many = arg;
-    return kin_queue_put_many(many->queue, many->items, many->count, deadline);
-}
-
-/* A list of at most MANY_MAX buffers. Returns how many were put. */
-static PyObject *put_many(PyObject *self, PyObject *args)
-{
-    struct many many = {.queue = open_queue(self)};
-    PyObject *list, *timeout;
-    int block;
-    kin_deadline deadline = KIN_NOW;
-    if (many.queue == NULL ||
-        !PyArg_ParseTuple(args, "O!pO", &PyList_Type, &list, &block, &timeout) ||
-        (block && !kinpy_deadline(timeout, &deadline)))
-        return NULL;
-    Py_buffer views[MANY_MAX];
-    Py_ssize_t count = PyList_GET_SIZE(list);
-    if (count > MANY_MAX)
-        count = MANY_MAX;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (PyObject_GetBuffer(PyList_GET_ITEM(list, i), &views[i], PyBUF_SIMPLE) < 0)
-            break;
-        many.items[i] = (struct kin_item){views[i].buf, (size_t)views[i].len};
-        many.count++;
-    }
-    int64_t r = 0;
-    ((struct queue *)self)->used = 1;
-    if (!PyErr_Occurred() && many.count > 0) {
-        r = put_many_call(&many, KIN_NOW);
-        if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
-            r = kinpy_wait(put_many_call, &many, deadline);
-    }
-    for (uint32_t i = 0; i < many.count; i++)
-        PyBuffer_Release(&views[i]);
-    if (PyErr_Occurred())
-        return NULL;
-    return r < 0 ? fail(self, r, ((struct kinpy_object *)self)->state->full)
-                 : PyLong_FromLongLong(r);
-}
-
-static int64_t get_many_call(void *arg, kin_deadline deadline)
-{
-    struct many *many = arg;
-    return kin_queue_get_many(many->queue, many->items, many->count, many->buffer, many->capacity,
-                              deadline);
-}
-
-static PyObject *load_many(PyObject *self, const struct many *many, int64_t count)
-{
-    PyObject *list = PyList_New((Py_ssize_t)count);
-    for (int64_t i = 0; list != NULL && i < count; i++) {
-        PyObject *item = read_item(self, many->items[i].data, many->items[i].bytes);
-        if (item == NULL)
-            Py_CLEAR(list);
-        else
-            PyList_SET_ITEM(list, (Py_ssize_t)i, item);
-    }
-    return list;
-}
-
-static PyObject *get_many(PyObject *self, PyObject *args)
-{
-    struct kinpy_state *state = ((struct kinpy_object *)self)->state;
-    struct many many = {.queue = open_queue(self), .capacity = 1 << 16};
-    Py_ssize_t most;
-    PyObject *timeout, *result = NULL;
-    int block;
-    kin_deadline deadline = KIN_NOW;
-    if (many.queue == NULL || !PyArg_ParseTuple(args, "npO", &most, &block, &timeout) ||
-        (block && !kinpy_deadline(timeout, &deadline)))
-        return NULL;
-    many.count = most < 1 ? 1 : most > MANY_MAX ? MANY_MAX : (uint32_t)most;
-    many.buffer = PyMem_RawMalloc(many.capacity);
-    if (many.buffer == NULL)
-        return PyErr_NoMemory();
-    int64_t r = get_many_call(&many, KIN_NOW);
-    if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
-        r = kinpy_wait(get_many_call, &many, deadline);
-    if (r == -EMSGSIZE) { /* a long one: alone */
-        PyObject *item = get_item(self, deadline);
-        result = item == NULL ? NULL : Py_BuildValue("[N]", item);
-    } else
-        result = r < 0 ? fail(self, r, state->empty) : load_many(self, &many, r);
-    PyMem_RawFree(many.buffer);
-    return result;
 }
 
 /* --- the rest ------------------------------------------------------------------------------- */
@@ -543,7 +431,7 @@ static PyObject *join(PyObject *self, PyObject *unused)
 static PyObject *file_number_alone(PyObject *self)
 {
     struct queue *queue = (struct queue *)self;
-    struct kin_queue *handle = open_queue(self);
+    struct kin_queue *handle = kinpy_open_queue(self);
     if (handle == NULL)
         return NULL;
     if (queue->ready != NULL && queue->ready_pid != getpid()) {
@@ -599,8 +487,8 @@ static PyMethodDef methods[] = {
     {"_take_task", take_task, METH_NOARGS, NULL},
     {"_task_is_done", task_is_done, METH_NOARGS, NULL},
     {"_put_prio", put_prio, METH_VARARGS, NULL},
-    {"_put_many", put_many, METH_VARARGS, NULL},
-    {"_get_many", get_many, METH_VARARGS, NULL},
+    {"_put_many", kinpy_put_many, METH_VARARGS, NULL},
+    {"_get_many", kinpy_get_many, METH_VARARGS, NULL},
     {"_task_done", task_done, METH_NOARGS, NULL},
     {"_unfinished", unfinished, METH_NOARGS, NULL},
     {"_join", join, METH_NOARGS, NULL},

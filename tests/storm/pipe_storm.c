@@ -184,7 +184,10 @@ static void strike(struct kt_random *random)
     int status = collect(place);
     ck_assert_msg(status == 0 || status == -SIGKILL, "place %d ended with %d", place, status);
     kills++;
-    /* What the dead had claimed comes ahead of the rest once somebody has looked after it. */
+    /* What the dead had claimed comes ahead of the rest once somebody has looked after it. Who is
+     * stopped may have what we need for that, and only we can let it go on. */
+    storm_continue(pids, stopped, PLACES);
+    memset(stopped, 0, sizeof stopped);
     KT_CHECK(kin_arena_reap(arena) >= 0);
     pids[place] = start(place);
 }
