@@ -187,8 +187,8 @@ struct kini_thread_shm {
     kini_a32 wait_next, wait_prev; /* thread indexes; rebuilt from state and ticket */
     kini_a64 woken_ns;             /* hint. W: who woke it */
     kini_a32 woken_cpu;            /* hint: its processor + 1 */
-    uint32_t wait_reserved1;
-    kini_a64 bell; /* 0: sleeps on park. Else in poll: the number of its bell (os.h) */
+    kini_a32 wait_own; /* 1: of a lock that it held when it began to wait. W: the thread */
+    kini_a64 bell;     /* 0: sleeps on park. Else in poll: the number of its bell (os.h) */
     uint64_t wait_reserved[8];
     /* lines 6-7: counters. W: the thread; R: observers, who sum */
     kini_a64 puts, gets, waits, wakes;

@@ -4,7 +4,8 @@
  *
  * A cycle is exact if none of its threads did anything between two looks: their tickets are of the
  * same waits (each wait has a new one), and each of the locks names the same holder, which waits in
- * the cycle itself and so cannot have released and acquired it in between. */
+ * the cycle itself and so cannot have released and acquired it in between. A cycle of one is told
+ * from a thread that was served and is still in the queue by what it noted when it came. */
 #include <kin/wait.h>
 
 #include "arena/attach.h"
@@ -65,6 +66,9 @@ static struct edge look_at(struct kin_arena *arena, uint32_t index)
     if (kini_word_is_held(edge.word) && holder < KINI_THREADS_MAX &&
         kini_owner_word(kini_load_acq(&arena->threads[holder].state), holder) == edge.word)
         edge.holder = holder;
+    /* It has got what it waited for, and has not left the queue yet. */
+    if (edge.holder == index && kini_load(&t->wait_own) == 0)
+        edge.holder = 0;
     return edge;
 }
 

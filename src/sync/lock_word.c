@@ -148,6 +148,7 @@ int kini_lock_acquire_slow(struct kini_self *self, struct kini_handle *handle,
     if (deadline <= KIN_NOW)
         return -ETIMEDOUT;
     kini_handle_begin_wait(self, handle);
+    kini_store(&self->shm->wait_own, kini_load(&shm->word) == self->owner_word);
     r = kini_wait_for(self, &shm->waiters, deadline, attempt, handle);
     if (r < 0)
         r = after_wait(self, shm, r);
@@ -160,6 +161,7 @@ int kini_lock_acquire_moved(struct kini_self *self, struct kini_handle *handle)
 {
     struct kini_lock_shm *shm = handle->shm;
     kini_handle_begin_wait(self, handle);
+    kini_store(&self->shm->wait_own, 0);
     int64_t r = kini_wait_on(self, &shm->waiters, attempt, handle);
     if (r < 0)
         r = after_wait(self, shm, r);
