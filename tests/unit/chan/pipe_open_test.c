@@ -236,6 +236,8 @@ static int play_turn(void *memory, const char *how)
         if (r < 0)
             continue;
         r = send_number(end, 1);
+        if (r < 0 && r != -EPIPE)
+            fprintf(stderr, "send: %s: %s\n", kin_strerror(r), kin_error_text());
         KT_CHECK(r == 0 || r == -EPIPE);
         int64_t got = receive(end, 1);
         KT_CHECK(got == 1 || got == -ETIMEDOUT || got == -ESHUTDOWN);
