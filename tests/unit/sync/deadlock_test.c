@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Deadlocks are found with who and what and since when, and nothing else is taken for one. */
+#include "arena/arena.h"
+#include "sync/lock_word.h"
+#include "sync/wait.h"
 #include "sync_fixture.h"
 
 #define MOST 20
@@ -363,6 +366,25 @@ START_TEST(traffic_is_none)
 }
 END_TEST
 
+/* Preempted between the two; who held it when it began to wait is one. */
+START_TEST(served_and_still_in_the_queue)
+{
+    open_parts(1, 0);
+    struct kini_self *self = kini_enter(arena);
+    struct kini_lock_shm *shm = ((struct kini_handle *)parts[0].lock)->shm;
+    KT_OK(kin_lock_acquire(parts[0].lock, KIN_NOW));
+    kini_waitq_enter(self, &shm->waiters);
+    kini_store(&self->shm->wait_own, 0);
+    KT_IS(kin_deadlocks(arena, found, 4), 0);
+    kini_store(&self->shm->wait_own, 1);
+    KT_IS(kin_deadlocks(arena, found, 4), 1);
+    kini_waitq_withdraw(self, &shm->waiters);
+    kini_waitq_forget(self);
+    KT_OK(kin_lock_release(parts[0].lock));
+    close_parts(1);
+}
+END_TEST
+
 /* A lock stays held when its thread ends: nobody waits for that one. */
 static void acquire_and_end(int me)
 {
@@ -422,6 +444,7 @@ int main(void)
     for (int kind = 0; kind < 2; kind++)
         tcase_add_loop_test(t, a_chain_is_none, kind * 2, kind * 2 + forms());
     tcase_add_loop_test(t, traffic_is_none, 0, forms());
+    tcase_add_test(t, served_and_still_in_the_queue);
     tcase_add_loop_test(t, a_thread_that_ended_is_none, 0, forms());
     tcase_add_test(t, names_of_threads);
     return kt_run(suite);
