@@ -121,12 +121,25 @@ int kini_os_memory_commit(int fd, uint64_t offset, uint64_t bytes)
                      (unsigned long long)bytes, (unsigned long long)(offset + bytes), limit);
 }
 
+/* The kernel removes nothing from what the program has locked (mlockall). The range stays locked as
+ * far as it is used again, where the kernel knows of that. */
+static int remove_locked(void *at, uint64_t bytes)
+{
+    if (munlock(at, bytes) < 0)
+        return -errno;
+    int r = madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
+    mlock2(at, bytes, MLOCK_ONFAULT);
+    return r;
+}
+
 /* Through the mapping, not the descriptor: should the program have closed that behind our back, the
  * number may be that of a file of its own by now. */
 int kini_os_memory_release(void *at, uint64_t bytes)
 {
     int saved = errno;
     int r = madvise(at, bytes, MADV_REMOVE) < 0 ? -errno : 0;
+    if (r == -EINVAL)
+        r = remove_locked(at, bytes);
     errno = saved;
     return r;
 }

@@ -198,6 +198,24 @@ START_TEST(reserve_then_commit)
 }
 END_TEST
 
+/* The kernel removes nothing from memory that the program has locked. */
+START_TEST(locked_memory_is_zero_again)
+{
+    arena = kt_arena(64 * MIB);
+    for (int i = 0; i < 4; i++) {
+        unsigned char *block = NULL;
+        KT_OK(kin_block_reserve(arena, 2 * 65536, (void **)&block));
+        KT_OK(kin_block_commit(arena, block, 2 * 65536));
+        ck_assert(is_zero(block, 2 * 65536));
+        memset(block, 0xff, 2 * 65536);
+        if (i % 2 == 0)
+            ck_assert_int_eq(mlock(block - (uintptr_t)block % 4096, 2 * 65536), 0);
+        KT_OK(kin_block_free(arena, block));
+    }
+    kin_arena_detach(arena);
+}
+END_TEST
+
 START_TEST(small_reservations)
 {
     arena = kt_arena(64 * MIB);
@@ -463,6 +481,7 @@ int main(void)
     tcase_add_test(t, somebody_elses);
     t = kt_case(suite, "reserve", 30);
     tcase_add_test(t, reserve_then_commit);
+    tcase_add_test(t, locked_memory_is_zero_again);
     tcase_add_test(t, small_reservations);
     tcase_add_test(t, wrong_ranges);
     tcase_add_test(t, a_range_beyond_its_block);
