@@ -219,6 +219,21 @@ static bool message_is_good(const struct kin_arena *arena, const struct kini_que
            (kini_message_of(arena, block)->bytes == bytes || (bytes & mark));
 }
 
+/* The owner of a side stores the seq of a cell before its position, and may be killed in between:
+ * then the positions go one further than they say. The owner is read first: without one the word of
+ * the general path tells all. */
+static uint64_t tail_at_most(struct kini_segment_shm *segment)
+{
+    bool solo = kini_load_acq(&segment->put_solo.owner) != 0;
+    return (kini_tail(segment) & KINI_TAIL_POSITION) + solo;
+}
+
+static uint64_t head_at_most(struct kini_segment_shm *segment)
+{
+    bool solo = kini_load_acq(&segment->get_solo.owner) != 0;
+    return kini_head(segment) + solo;
+}
+
 /* Whether that can be seen in the cell, at any moment of the segment's life. What bounds a
  * value is read after it, and only grows. */
 static bool cell_is_good(const struct kin_arena *arena, const struct kini_queue_shm *queue,
@@ -230,8 +245,8 @@ static bool cell_is_good(const struct kin_arena *arena, const struct kini_queue_
     if (seq < base)
         return true;                   /* virgin */
     if ((at & mask) == i && seq == at) /* free for that position */
-        return at < kini_head(segment) + segment->cap;
-    if (((at - 1) & mask) != i || at > (kini_tail(segment) & KINI_TAIL_POSITION))
+        return at < head_at_most(segment) + segment->cap;
+    if (((at - 1) & mask) != i || at > tail_at_most(segment))
         return false;
     return (seq & KINI_CELL_SKIP) || message_is_good(arena, queue, cell, mark) ||
            kini_load_acq(&cell->seq) != seq;
@@ -265,9 +280,9 @@ static bool solo_is_good(struct kini_solo_shm *solo, kini_a64 *word, uint64_t ba
 static bool positions_are_good(struct kini_segment_shm *segment, uint64_t base)
 {
     uint64_t head = kini_head(segment);
-    uint64_t tail = kini_tail(segment) & KINI_TAIL_POSITION;
-    return base <= head && head <= tail && tail < KINI_POSITION / 2 &&
-           tail <= kini_head(segment) + segment->cap &&
+    uint64_t most = tail_at_most(segment), tail = kini_tail(segment) & KINI_TAIL_POSITION;
+    return base <= head && head <= most && most < KINI_POSITION / 2 &&
+           tail <= head_at_most(segment) + segment->cap &&
            solo_is_good(&segment->put_solo, &segment->tail, base) &&
            solo_is_good(&segment->get_solo, &segment->head, base);
 }

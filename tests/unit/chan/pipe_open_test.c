@@ -190,6 +190,40 @@ START_TEST(bad_input)
 }
 END_TEST
 
+/* As seen while who has a side for itself is between the store of a cell and that of its position,
+ * where it may be stopped or killed. */
+static void find_while_behind(kini_a64 *position)
+{
+    kini_sub(position, 1);
+    KT_IS(find(KIN_PIPE_A), 0);
+    KT_IS(find(KIN_PIPE_B), 0);
+    kini_add(position, 1);
+}
+
+START_TEST(positions_one_behind_are_no_damage)
+{
+    struct kin_pipe *a = opened(KIN_PIPE_A), *b = opened(KIN_PIPE_B);
+    struct kini_segment_shm *segment = kini_segment_of(arena, kini_load(&a->in->ring.put_at));
+    for (uint64_t i = 0; i <= segment->cap; i++) {
+        KT_OK(send_number(b, 2));
+        find_while_behind(&segment->put_solo.at);
+        KT_IS(receive(a, 0), 2);
+        find_while_behind(&segment->put_solo.at);
+        find_while_behind(&segment->get_solo.at);
+    }
+    for (uint64_t i = 0; i < segment->cap; i++)
+        KT_OK(send_number(b, 2));
+    KT_IS(receive(a, 0), 2);
+    KT_OK(send_number(b, 2));
+    find_while_behind(&segment->get_solo.at);
+    kini_add(&segment->put_solo.at, 2); /* this is */
+    KT_IS(find(KIN_PIPE_A), -EPROTO);
+    kini_sub(&segment->put_solo.at, 2);
+    kin_pipe_close(a);
+    kin_pipe_close(b);
+}
+END_TEST
+
 /* --- strangers -------------------------------------------------------------------------------- */
 
 /* Opens end b and sends 20 numbers. */
@@ -232,12 +266,12 @@ static int play_turn(void *memory, const char *how)
     while (kini_load_acq(&b->go) == 0) {
         struct kin_pipe *end;
         int r = kin_pipe_open(arena, "pipe", side, NULL, &end);
+        if (r < 0 && r != -EPIPE)
+            fprintf(stderr, "open: %s: %s\n", kin_strerror(r), kin_error_text());
         KT_CHECK(r == 0 || r == -EPIPE);
         if (r < 0)
             continue;
         r = send_number(end, 1);
-        if (r < 0 && r != -EPIPE)
-            fprintf(stderr, "send: %s: %s\n", kin_strerror(r), kin_error_text());
         KT_CHECK(r == 0 || r == -EPIPE);
         int64_t got = receive(end, 1);
         KT_CHECK(got == 1 || got == -ETIMEDOUT || got == -ESHUTDOWN);
@@ -340,6 +374,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, created_and_found);
     tcase_add_test(t, one_way_and_options);
     tcase_add_test(t, bad_input);
+    tcase_add_test(t, positions_one_behind_are_no_damage);
     t = kt_case(suite, "strangers", 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, all_that_was_sent_and_then_the_end, 0, 6);
