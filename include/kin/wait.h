@@ -106,6 +106,17 @@ static inline struct kin_wait kin_wait_fd(int fd)
 KIN_API KIN_NODISCARD int kin_wait_any(struct kin_arena *arena, const struct kin_wait *waits,
                                        uint32_t count, kin_deadline deadline);
 
+/* --- signals -------------------------------------------------------------------------------- */
+
+/* With on != 0 every wait of the calling thread that has a deadline, of any object or process, ends
+ * at once with -ETIMEDOUT (as at its deadline: nothing is taken, nothing is lost) when a signal
+ * handler has run in the thread while it slept: to look at what the handler has noted, and perhaps
+ * to wait again. Off at first; a child of fork has it from the thread that forked. Waits with
+ * KIN_NEVER go on in any case. A signal that comes before the thread sleeps is noticed at the
+ * deadline only, so for that one is needed that is not far. Returns what it was before. Safety: any
+ * thread, also in a signal handler | any process. */
+KIN_API int kin_wait_interruptible(int on);
+
 /* --- who waits for whom ---------------------------------------------------------------------- */
 
 /* Name the calling thread for observers; up to 31 bytes, NULL takes the name away.

@@ -82,9 +82,9 @@ int kinpy_block_timeout(const char *const *names, PyObject *const *args, Py_ssiz
 
 #define KINPY_RAISED INT64_MIN /* the exception of a signal handler is set */
 
-/* Wait without the interpreter. The main thread waits in slices and runs signal handlers in
- * between; call must do no harm when its deadline passes. Returns what call did, -ETIMEDOUT at the
- * deadline, or KINPY_RAISED. */
+/* Wait without the interpreter. The main thread runs signal handlers when a signal
+ * comes; call may return at any time with -ETIMEDOUT, and must do no harm then. Returns what call
+ * did, -ETIMEDOUT at the deadline, or KINPY_RAISED. */
 typedef int64_t (*kinpy_call_fn)(void *arg, kin_deadline deadline);
 int64_t kinpy_wait(kinpy_call_fn call, void *arg, kin_deadline deadline);
 

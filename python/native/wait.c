@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Waiting without the interpreter, timeouts, and errors as exceptions.
  *
- * kin goes on with a wait that a signal interrupts. Signal handlers of Python run in the main
- * thread only, so that one waits in slices and looks for signals after each; a handler runs at most
- * a slice late. Other threads wait in one piece. */
+ * Signal handlers of Python run in the main thread only, so its waits end when a signal comes, and
+ * go on when the handlers have run. A signal that comes between the look for signals and the sleep
+ * is found at the end of a slice: a handler is late by that, very seldom. Other threads wait in one
+ * piece. */
 #include "native.h"
 
 #include <math.h>
 #include <unistd.h>
 
-#define SLICE_MS 50
+#define SLICE_MS 500
 
 int64_t kinpy_wait(kinpy_call_fn call, void *arg, kin_deadline deadline)
 {
@@ -20,6 +21,7 @@ int64_t kinpy_wait(kinpy_call_fn call, void *arg, kin_deadline deadline)
         if (until > deadline)
             until = deadline;
         int64_t r;
+        kin_wait_interruptible(is_main);
         Py_BEGIN_ALLOW_THREADS r = call(arg, until);
         Py_END_ALLOW_THREADS if (r != -ETIMEDOUT) return r;
         if (PyErr_CheckSignals() < 0)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Start, watch and end child processes. */
 #include "proc/process.h"
+#include "sync/wait.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -315,7 +316,7 @@ int kin_process_join(struct kin_process *process, kin_deadline deadline)
         if (kini_process_poll(process))
             return 0;
         int r = kini_os_wait_readable(process->pidfd, deadline);
-        if (r == -ETIMEDOUT)
+        if (r == -ETIMEDOUT || kini_wait_is_over(r, deadline))
             return kini_process_poll(process) ? 0 : -ETIMEDOUT;
         if (r < 0 && r != -EINTR)
             return kini_fail(r, "waiting for the child failed");

@@ -7,6 +7,7 @@
 #include "sync/watch.h"
 
 #include <errno.h>
+#include <kin/wait.h>
 
 #define SPIN_MOST     256u /* pauses between attempts: some microseconds */
 #define SPIN_LEAST    8u
@@ -80,6 +81,20 @@ static void after_slice(struct kini_self *self)
         kini_block_caches_trim(self);
 }
 
+static __thread int interruptible __attribute__((tls_model("initial-exec")));
+
+int kin_wait_interruptible(int on)
+{
+    int was = interruptible;
+    interruptible = on != 0;
+    return was;
+}
+
+bool kini_wait_is_over(int slept, kin_deadline deadline)
+{
+    return slept == -EINTR && interruptible && deadline != KIN_NEVER;
+}
+
 /* We were woken so soon after we lay down that spinning would have done. */
 static void learn_from_sleep(struct kini_self *self, int64_t since_ns)
 {
@@ -111,6 +126,8 @@ bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
         return false;
     if (r != -ETIMEDOUT) {
         learn_from_sleep(self, now);
+        if (kini_wait_is_over(r, deadline))
+            return self->interrupted = true;
         return deadline != KIN_NEVER && kin_now_ns() >= deadline;
     }
     self->slice_ended = 1;

@@ -110,6 +110,8 @@ bool kini_waitq_withdraw(struct kini_self *self, struct kini_waitq_shm *queue);
 bool kini_waitq_forget(struct kini_self *self);
 /* Sleep until woken, the deadline or the end of a slice. True when the deadline has passed. */
 bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline);
+/* Whether a signal has ended a sleep (-EINTR) and with it the wait: kin_wait_interruptible. */
+bool kini_wait_is_over(int slept, kin_deadline deadline);
 int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg, bool may_probe);
 
 /* Announce that the calling thread waits for any of its any_queues, and take it back. True if the

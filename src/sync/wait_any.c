@@ -139,7 +139,8 @@ static int64_t wait_in_queues(struct kini_self *self, struct any_call *call, kin
         if (call->fds_count > 0 && !kini_bed_also(self, call->fds, call->fds_count) &&
             deadline - FD_LOOK_NS > kin_now_ns())
             until = kin_after_ns(FD_LOOK_NS);
-        timed_out = kini_wait_sleep(self, until) && until == deadline;
+        self->interrupted = false;
+        timed_out = kini_wait_sleep(self, until) && (until == deadline || self->interrupted);
         r = look(self, call);
     }
     kini_waitq_leave_any(self);
@@ -174,7 +175,7 @@ static int64_t wait_for_fds(struct kini_self *self, struct any_call *call, kin_d
         int slept = in_bed && self->bed != NULL ? sleep_in_bed(self, slice)
                                                 : kini_os_poll(call->fds, call->fds_count, slice);
         r = look(self, call);
-        timed_out = timed_out && kin_now_ns() >= deadline;
+        timed_out = (timed_out && kin_now_ns() >= deadline) || kini_wait_is_over(slept, deadline);
         if (r == -EAGAIN && slept <= 0) {
             kini_watch_look(self);
             self->idle_slices++;
