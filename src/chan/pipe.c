@@ -84,7 +84,6 @@ void kini_pipe_let_go(struct kini_self *self, uint32_t tag)
     pthread_mutex_unlock(&self->arena->mutex);
 }
 
-/* All but the block of the pipe itself. */
 static void unmake(struct kini_self *self, uint64_t offset)
 {
     struct kini_pipe_shm *pipe = kini_at(self->arena, offset);
@@ -95,6 +94,7 @@ static void unmake(struct kini_self *self, uint64_t offset)
         if (segment != 0)
             kini_block_put(self, segment);
     }
+    kini_block_put(self, offset);
 }
 
 /* Both ends are ours, and nobody knows them; the blocks of the pipe are private. */
@@ -109,10 +109,9 @@ static int make(struct kini_self *self, const void *arg, uint64_t *ret_offset)
     for (uint32_t i = 0; i < 2 && r == 0; i++)
         r = make_end(self, pipe, i);
     *ret_offset = kini_offset(self->arena, pipe);
-    if (r < 0) {
+    if (r < 0)
         unmake(self, *ret_offset);
-        kini_block_put(self, *ret_offset);
-    } else if (plan->opens_one)
+    else if (plan->opens_one)
         kini_object_keep(self, pipe->end_tags[1 - plan->side], pipe->end_tags[plan->side]);
     return r;
 }
@@ -167,7 +166,6 @@ static int build(struct kini_self *self, struct kin_pipe *const ends[2],
     r = kini_object_create(self, &new, &id, &gen);
     if (r < 0) {
         unmake(self, new.offset);
-        kini_block_put(self, new.offset);
         return r;
     }
     for (uint32_t i = 0; i < 2; i++) {

@@ -104,6 +104,7 @@ static void unmake(struct kini_self *self, uint64_t offset)
         kini_store_discard(self, shm);
     else
         kini_block_put(self, kini_load(&shm->all_segments));
+    kini_block_put(self, offset);
 }
 
 static int build(struct kini_self *self, struct kin_queue *queue, const struct kin_queue_opts *opts)
@@ -116,7 +117,6 @@ static int build(struct kini_self *self, struct kin_queue *queue, const struct k
     r = kini_object_create(self, &new, &queue->handle.id, &gen);
     if (r < 0) {
         unmake(self, new.offset);
-        kini_block_put(self, new.offset);
         return r;
     }
     queue->handle.tag = kini_object_tag(queue->handle.id, gen);

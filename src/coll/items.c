@@ -271,8 +271,8 @@ static int adopt(struct kini_self *self, const void *arg, uint64_t *ret_offset)
     return 0;
 }
 
-/* No object came of it. */
-static void give_back(struct kini_self *self, uint64_t offset)
+/* No object came of it: the block is the caller's, as before. */
+static void leave(struct kini_self *self, uint64_t offset)
 {
     (void)self, (void)offset;
 }
@@ -282,7 +282,7 @@ int kini_items_adopt(struct kin_arena *arena, uint64_t block, uint64_t end, void
     struct adoption adoption = {.block = block, .end = end};
     memcpy(&adoption.before, kini_at(arena, block), sizeof adoption.before);
     const struct kini_kind kind = kind_of(KINI_OBJECT_ARRAY);
-    const struct kini_maker maker = {.make = adopt, .unmake = give_back, .arg = &adoption};
+    const struct kini_maker maker = {.make = adopt, .unmake = leave, .arg = &adoption};
     struct kini_items *items;
     int r = kini_handle_make(arena, &kind, NULL, &maker, &items);
     if (r < 0) {

@@ -45,7 +45,8 @@ static void unmake_block(struct kini_self *self, const struct kini_maker *maker,
 {
     if (maker->unmake != NULL)
         maker->unmake(self, offset);
-    kini_block_put(self, offset);
+    else
+        kini_block_put(self, offset);
 }
 
 /* The block is private to us until the object exists: a death on the way leaves only what the

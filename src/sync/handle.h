@@ -42,7 +42,8 @@ struct kini_maker {
     void (*init)(void *shm, const void *arg); /* of shm_bytes zeroed bytes */
     int (*make)(struct kini_self *self, const void *arg, uint64_t *ret_offset);
     void (*own)(struct kini_self *self, uint64_t offset, uint32_t tag);
-    void (*unmake)(struct kini_self *self, uint64_t offset); /* beside make: nobody needs it */
+    /* Beside make: no object came of it. NULL: its block is given back. */
+    void (*unmake)(struct kini_self *self, uint64_t offset);
     const void *arg;
 };
 /* A new object and a handle of it. Killed on the way: nothing is left. */

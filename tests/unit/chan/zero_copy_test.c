@@ -131,6 +131,40 @@ START_TEST(what_was_taken_becomes_an_array)
 }
 END_TEST
 
+/* Free entries of the object table become used ones, or used ones free again. */
+static void mark_objects(uint32_t from, uint32_t to)
+{
+    for (uint32_t id = 1; id < KINI_OBJECTS_MAX; id++)
+        if (KINI_OBJECT_STATE(kini_load(&arena->objects[id].state)) == from)
+            kini_store(&arena->objects[id].state, to);
+}
+
+START_TEST(no_array_comes_of_it)
+{
+    begin();
+    const size_t bytes = _i == 0 ? 1000 : 3 * MIB;
+    void *data, *other;
+    struct kin_array *array;
+    KT_OK(kin_queue_reserve(queue, bytes, &data));
+    memset(data, 7, bytes);
+    KT_OK(kini_table_commit(arena, arena->super->objects_off, &arena->super->objects_committed,
+                            KINI_OBJECTS_MAX * sizeof(struct kini_object_shm),
+                            KINI_OBJECTS_MAX * sizeof(struct kini_object_shm)));
+    mark_objects(KINI_OBJECT_FREE, KINI_OBJECT_GOING);
+    KT_IS(kin_array_adopt(arena, data, bytes, &array), -ENOSPC);
+    mark_objects(KINI_OBJECT_GOING, KINI_OBJECT_FREE);
+    ck_assert(is_all_sevens(data, bytes));
+    KT_OK(kin_queue_reserve(queue, bytes, &other)); /* it is not that one */
+    ck_assert_ptr_ne(other, data);
+    KT_OK(kin_queue_cancel(queue, other));
+    KT_OK(kin_queue_publish(queue, data, bytes, KIN_NEVER));
+    KT_IS(kin_queue_take(queue, &data, KIN_NEVER), (int64_t)bytes);
+    ck_assert(is_all_sevens(data, bytes));
+    KT_OK(kin_queue_release(queue, data));
+    finish();
+}
+END_TEST
+
 START_TEST(empty_messages)
 {
     begin();
@@ -371,6 +405,7 @@ int main(void)
     tcase_add_test(t, large_ones);
     tcase_add_test(t, what_was_taken_is_kept_and_published_again);
     tcase_add_loop_test(t, what_was_taken_becomes_an_array, 0, 3);
+    tcase_add_loop_test(t, no_array_comes_of_it, 0, 2);
     tcase_add_test(t, empty_messages);
     tcase_add_test(t, wrong_memory);
     tcase_add_test(t, a_full_queue_leaves_it_reserved);
