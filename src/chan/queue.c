@@ -163,7 +163,8 @@ static bool head_is_good(const struct kin_arena *arena, struct kini_queue_shm *q
     return queue->kind <= KIN_PRIORITY &&
            kini_ilock_is_good(arena, &queue->grow, KINI_ILOCK_QUEUE) &&
            kini_waitq_is_good(arena, &queue->getters, 0) &&
-           kini_waitq_is_good(arena, &queue->putters, 0) && kini_returned_is_good(arena, queue) &&
+           kini_waitq_is_good(arena, &queue->putters, KINI_WAITQ_ROOM) &&
+           kini_returned_is_good(arena, queue) &&
            (!kini_queue_is_store(queue) || kini_store_head_is_good(arena, queue));
 }
 

@@ -66,7 +66,7 @@ void kini_ring_init(struct kini_queue_shm *queue, uint64_t queue_off, uint32_t i
     kini_ilock_init(&queue->grow, KINI_ILOCK_QUEUE);
     kini_returned_init(queue, queue_off);
     kini_waitq_init(&queue->getters, 0);
-    kini_waitq_init(&queue->putters, 0);
+    kini_waitq_init(&queue->putters, KINI_WAITQ_ROOM);
 }
 
 int kini_ring_begin(struct kini_self *self, struct kini_queue_shm *queue, uint64_t cap)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <kin/wait.h>
+#include <sched.h>
 
 #define SPIN_MOST     256u /* pauses between attempts: some microseconds */
 #define SPIN_LEAST    8u
@@ -17,6 +18,9 @@
 #define PROBE_EACH    64u
 #define PROBE_TIMES   3u
 #define SPIN_WORTH_NS 5000
+#define YIELDS        2
+
+enum { SAME = 1, OTHER };
 
 static uint32_t cpu_count(void)
 {
@@ -29,11 +33,11 @@ static uint32_t cpu_count(void)
     return count;
 }
 
-/* We may use one processor only, but who woke us last runs on another. */
-static bool woken_from_elsewhere(struct kini_self *self)
+/* Where who woke us last runs: on another processor than we, on the same one; 0: nobody did. */
+static int waker_is(struct kini_self *self)
 {
     uint32_t cpu = kini_load(&self->shm->woken_cpu);
-    return cpu != 0 && cpu != kini_os_cpu() + 1;
+    return cpu == 0 ? 0 : cpu == kini_os_cpu() + 1 ? SAME : OTHER;
 }
 
 /* Spinning pays when the other side is running and quick; it burns the other side's time when there
@@ -43,7 +47,7 @@ static bool woken_from_elsewhere(struct kini_self *self)
  * helped. By then both are awake, or it is not worth it. */
 int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *arg, bool may_probe)
 {
-    if (cpu_count() == 1 && !woken_from_elsewhere(self))
+    if (cpu_count() == 1 && waker_is(self) != OTHER)
         return -EAGAIN;
     uint32_t budget = self->spin < SPIN_LEAST ? SPIN_LEAST : self->spin;
     if (may_probe && self->probing == 0 && ++self->waits % PROBE_EACH == 0)
@@ -134,6 +138,23 @@ bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
     return last;
 }
 
+/* Who made room for us last runs on our processor: it cannot make more while we spin, and if we
+ * sleep it wakes us for each place. Let it run first. With nobody else to run this is no time; else
+ * we come back when a good part of the queue is free. (Not for those who wait for a message: they
+ * would come late, behind everybody who runs here.) */
+static int64_t yield_to_waker(struct kini_self *self, struct kini_waitq_shm *queue,
+                              kini_attempt_fn attempt, void *arg)
+{
+    int64_t r = -EAGAIN;
+    if (!(queue->flags & KINI_WAITQ_ROOM))
+        return r;
+    for (int i = 0; r == -EAGAIN && i < YIELDS && waker_is(self) == SAME; i++) {
+        sched_yield();
+        r = attempt(self, arg);
+    }
+    return r;
+}
+
 /* Until attempt answers: entered, and again after each slice or wake. */
 static int64_t sleep_until(struct kini_self *self, struct kini_waitq_shm *queue,
                            kin_deadline deadline, kini_attempt_fn attempt, void *arg, bool entered)
@@ -163,10 +184,12 @@ static int64_t sleep_until(struct kini_self *self, struct kini_waitq_shm *queue,
             kini_waitq_wake(self, queue, 1);
         if (nudged && !chosen) /* since our last look */
             kini_waitq_nudge(self->arena, queue, 1);
+        if (r == -EAGAIN && timed_out)
+            return -ETIMEDOUT;
+        if (r == -EAGAIN) /* chosen, and somebody else was quicker */
+            r = yield_to_waker(self, queue, attempt, arg);
         if (r != -EAGAIN)
             return r;
-        if (timed_out)
-            return -ETIMEDOUT;
     }
 }
 
@@ -178,6 +201,9 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
         return r;
     if (deadline <= KIN_NOW)
         return -ETIMEDOUT;
+    r = yield_to_waker(self, queue, attempt, arg);
+    if (r != -EAGAIN)
+        return r;
     /* Nobody answers a wait for a lock: a long look at it only disturbs its holder. */
     r = kini_wait_spin(self, attempt, arg, !(queue->flags & KINI_WAITQ_FENCE));
     if (++self->spins % 256 == 0)

@@ -54,6 +54,7 @@
 #include "arena/arena_layout.h"
 
 #define KINI_WAITQ_FENCE 1u /* wakers change their object with a plain store */
+#define KINI_WAITQ_ROOM  2u /* for room: who makes it makes more, if it is let */
 
 enum kini_waitq_calm { KINI_WAITQ_CALM = 1, KINI_WAITQ_UNCALM };
 
