@@ -237,9 +237,9 @@ FAULTS = [
      "    kini_pipe_let_go(self, kini_object_tag(id, gen)); /* from here on the ends keep it */\n", "",
      [("kill_pipe", "close both ends")]),
     ("an end that nobody opened is not kept", "chan/pipe.c",
-     "    } else if (plan->opens_one)\n"
+     "    else if (plan->opens_one)\n"
      "        kini_object_keep(self, pipe->end_tags[1 - plan->side], pipe->end_tags[plan->side]);\n",
-     "    }\n", [("kill_open", "open the end that waits")]),
+     "", [("kill_open", "open the end that waits")]),
     ("the end that waits is held by whoever made it", "chan/pipe_open.c",
      "    kini_pipe_let_go(self, pipe->end_tags[1 - call->plan.side]);\n", "",
      [("kill_open", "open the end that waits, and close the other one")]),
