@@ -67,8 +67,16 @@ PyObject *kinpy_raise(int64_t error);
 /* timeout: NULL or None is for ever, a number is seconds, a negative one none. False: raised. */
 int kinpy_deadline(PyObject *timeout, kin_deadline *ret_deadline);
 /* Arguments (block=True, timeout=None) under the given names, beginning with args[skip]. */
-int kinpy_block_timeout(const char *const *names, PyObject *const *args, Py_ssize_t skip,
-                        Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline);
+int kinpy_block_timeout_given(const char *const *names, PyObject *const *args, Py_ssize_t skip,
+                              Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline);
+static inline int kinpy_block_timeout(const char *const *names, PyObject *const *args,
+                                      Py_ssize_t skip, Py_ssize_t nargs, PyObject *kwnames,
+                                      kin_deadline *ret_deadline)
+{
+    *ret_deadline = KIN_NEVER; /* what nearly all say, by saying nothing */
+    return (nargs == skip && kwnames == NULL) ||
+           kinpy_block_timeout_given(names, args, skip, nargs, kwnames, ret_deadline);
+}
 
 /* No other thread does the same with that object meanwhile: the interpreter lock sees to that where
  * there is one. */

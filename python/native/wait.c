@@ -53,8 +53,8 @@ int kinpy_deadline(PyObject *timeout, kin_deadline *ret_deadline)
     return 1;
 }
 
-int kinpy_block_timeout(const char *const *names, PyObject *const *args, Py_ssize_t skip,
-                        Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline)
+int kinpy_block_timeout_given(const char *const *names, PyObject *const *args, Py_ssize_t skip,
+                              Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline)
 {
     PyObject *values[2] = {NULL, NULL};
     if (nargs > skip + 2) {
