@@ -75,6 +75,20 @@ KIN_API KIN_NODISCARD int kin_queue_try_put(struct kin_queue *queue, const void 
 KIN_API KIN_NODISCARD int kin_queue_put_prio(struct kin_queue *queue, const void *data,
                                              size_t bytes, int64_t priority, kin_deadline deadline);
 
+/* What a message is sorted by that has more to it than a number. */
+struct kin_queue_key {
+    int64_t priority;
+    const void *data; /* compared as unsigned bytes where the priorities are equal */
+    size_t bytes;     /* a key goes before a longer one that begins with it; 0: before all */
+};
+
+/* Put into a queue of kind KIN_PRIORITY by priority, then by key; among equals the oldest comes
+ * first. The key is copied, stays with the message, and does not count in max_bytes. Blocks and
+ * errors as kin_queue_put; -EINVAL: another kind of queue.
+ * Safety: any thread | any process. */
+KIN_API KIN_NODISCARD int kin_queue_put_key(struct kin_queue *queue, const void *data, size_t bytes,
+                                            const struct kin_queue_key *key, kin_deadline deadline);
+
 /* --- get ------------------------------------------------------------------------------------ */
 
 /* Take the next message into buffer and return its length in bytes. Blocks while the queue is

@@ -10,9 +10,15 @@
 
 #define CHILDREN 4u
 
-/* Without a branch: which of two is first is anybody's guess. */
-static inline bool goes_before(const struct kini_entry_shm *a, const struct kini_entry_shm *b)
+/* Without a branch that depends on chance: which of two is first is anybody's guess. */
+static inline bool goes_before(const struct kin_arena *arena, const struct kini_entry_shm *a,
+                               const struct kini_entry_shm *b)
 {
+    if (kini_unlikely(a->order & b->order & KINI_ORDER_KEYED) && a->priority == b->priority) {
+        int keys = kini_message_compare_keys(arena, a->block, b->block);
+        if (keys != 0)
+            return keys < 0;
+    }
     return (a->priority < b->priority) | ((a->priority == b->priority) & (a->order < b->order));
 }
 
@@ -39,7 +45,7 @@ void kini_heap_finish_push(struct kini_self *self, struct kini_store_shm *store,
                                          .bytes = message->bytes};
     while (hole > 0) {
         uint64_t parent = (hole - 1) / CHILDREN;
-        if (!goes_before(&entry, &entries[parent]))
+        if (!goes_before(self->arena, &entry, &entries[parent]))
             break;
         move(store, &entries[hole], &entries[parent], parent);
         hole = parent;
@@ -70,7 +76,8 @@ void kini_heap_push(struct kini_self *self, struct kini_store_shm *store, uint32
 /* --- pop ------------------------------------------------------------------------------------ */
 
 /* The child of hole that goes first, 0: it has none below count. */
-static inline uint64_t first_child(const struct kini_entry_shm *entries, uint64_t hole,
+static inline uint64_t first_child(const struct kin_arena *arena,
+                                   const struct kini_entry_shm *entries, uint64_t hole,
                                    uint64_t count)
 {
     uint64_t best = hole * CHILDREN + 1;
@@ -78,7 +85,7 @@ static inline uint64_t first_child(const struct kini_entry_shm *entries, uint64_
     if (best >= count)
         return 0;
     for (uint64_t i = best + 1; i < end; i++)
-        best = goes_before(&entries[i], &entries[best]) ? i : best;
+        best = goes_before(arena, &entries[i], &entries[best]) ? i : best;
     return best;
 }
 
@@ -90,8 +97,8 @@ static void sift_down(struct kini_self *self, struct kini_store_shm *store)
     const struct kini_entry_shm last = entries[count];
     if (count == 0)
         return;
-    while ((child = first_child(entries, hole, count)) != 0 &&
-           goes_before(&entries[child], &last)) {
+    while ((child = first_child(self->arena, entries, hole, count)) != 0 &&
+           goes_before(self->arena, &entries[child], &last)) {
         move(store, &entries[hole], &entries[child], child);
         hole = child;
     }
@@ -143,7 +150,7 @@ bool kini_heap_is_whole(const struct kin_arena *arena, uint64_t heap, uint64_t c
         return false;
     const struct kini_entry_shm *entries = kini_at(arena, heap + KINI_HEAP_PREFIX);
     for (uint64_t i = 0; i < count; i++)
-        if (i != hole && !kini_block_has(arena, entries[i].block, sizeof(struct kini_message_shm)))
+        if (i != hole && !kini_message_is_whole(arena, entries[i].block))
             return false;
     return true;
 }

@@ -34,7 +34,7 @@ int kini_heap_resize(struct kini_self *self, struct kini_store_shm *store, uint3
 
 /* Whether a heap of so many entries can be at that offset. */
 bool kini_heap_has(const struct kin_arena *arena, uint64_t heap, uint64_t count);
-/* And whether each of them but the hole, which is one of them, names a block. */
+/* And whether each of them but the hole, which is one of them, names a message. */
 bool kini_heap_is_whole(const struct kin_arena *arena, uint64_t heap, uint64_t count,
                         uint64_t hole);
 bool kini_heap_is_good(const struct kin_arena *arena, struct kini_store_shm *store, uint32_t tag);

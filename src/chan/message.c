@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Messages in blocks. */
 #include "chan/message.h"
+#include "base/bits.h"
 #include "chan/ring.h"
 
 #include <errno.h>
@@ -9,9 +10,48 @@
 bool kini_message_is_whole(const struct kin_arena *arena, uint64_t block)
 {
     const uint64_t prefix = sizeof(struct kini_message_shm);
-    return kini_block_has(arena, block, prefix) &&
-           kini_message_of(arena, block)->bytes <= kini_block_room(arena, block) - prefix;
+    if (!kini_block_has(arena, block, prefix))
+        return false;
+    const struct kini_message_shm *message = kini_message_of(arena, block);
+    uint64_t room = kini_block_room(arena, block) - prefix, bytes = message->bytes;
+    if (bytes > room || !(message->order & KINI_ORDER_KEYED))
+        return bytes <= room;
+    uint32_t key_bytes;
+    if (room - bytes < sizeof key_bytes)
+        return false;
+    memcpy(&key_bytes, (const char *)(message + 1) + bytes, sizeof key_bytes);
+    return key_bytes <= room - bytes - sizeof key_bytes;
 }
+
+/* --- keys ----------------------------------------------------------------------------------- */
+
+const void *kini_message_key(const struct kin_arena *arena, uint64_t block, uint32_t *ret_bytes)
+{
+    const char *length =
+        (const char *)kini_message_data(arena, block) + kini_message_of(arena, block)->bytes;
+    memcpy(ret_bytes, length, sizeof *ret_bytes);
+    return length + sizeof *ret_bytes;
+}
+
+void kini_message_set_key(struct kini_self *self, uint64_t block, const void *key,
+                          uint32_t key_bytes)
+{
+    char *length =
+        (char *)kini_message_data(self->arena, block) + kini_message_of(self->arena, block)->bytes;
+    memcpy(length, &key_bytes, sizeof key_bytes);
+    memcpy(length + sizeof key_bytes, key, key_bytes);
+}
+
+int kini_message_compare_keys(const struct kin_arena *arena, uint64_t a, uint64_t b)
+{
+    uint32_t a_bytes, b_bytes;
+    const void *a_key = kini_message_key(arena, a, &a_bytes);
+    const void *b_key = kini_message_key(arena, b, &b_bytes);
+    int r = memcmp(a_key, b_key, kini_min(a_bytes, b_bytes));
+    return r != 0 ? r : (a_bytes > b_bytes) - (a_bytes < b_bytes);
+}
+
+/* --- blocks --------------------------------------------------------------------------------- */
 
 int kini_message_block(struct kini_self *self, uint64_t bytes, uint64_t *ret_block)
 {

@@ -20,9 +20,27 @@ static inline void *kini_message_data(const struct kin_arena *arena, uint64_t bl
     return kini_message_of(arena, block) + 1;
 }
 
-/* Whether a message can lie at that offset, which may be anything: in a block that has room for it.
- */
+/* Whether a message, with its key, can lie at that offset, which may be anything: in a block that
+ * has room for it. */
 bool kini_message_is_whole(const struct kin_arena *arena, uint64_t block);
+
+/* The key of a message that has one behind its bytes. */
+const void *kini_message_key(const struct kin_arena *arena, uint64_t block, uint32_t *ret_bytes);
+/* Negative: the key of a is the smaller one. */
+int kini_message_compare_keys(const struct kin_arena *arena, uint64_t a, uint64_t b);
+
+/* Whether a message goes before another: by priority, key, order. */
+static inline bool kini_message_goes_before(const struct kin_arena *arena, uint64_t a, uint64_t b)
+{
+    const struct kini_message_shm *first = kini_message_of(arena, a);
+    const struct kini_message_shm *second = kini_message_of(arena, b);
+    int keys = 0;
+    if (first->priority != second->priority)
+        return first->priority < second->priority;
+    if (first->order & second->order & KINI_ORDER_KEYED)
+        keys = kini_message_compare_keys(arena, a, b);
+    return keys != 0 ? keys < 0 : first->order < second->order;
+}
 
 /* The block of memory that this process has reserved, and whose data the caller names; or 0. */
 uint64_t kini_message_reserved(struct kini_self *self, const void *data);
@@ -38,6 +56,10 @@ int kini_message_cancel(struct kini_self *self, const void *data);
 
 /* A block for a message of up to bytes bytes, PRIVATE to us. -EMSGSIZE: more than there can be. */
 int kini_message_block(struct kini_self *self, uint64_t bytes, uint64_t *ret_block);
+/* With a key: how much longer that makes the block; to be written when the bytes are known. */
+#define KINI_KEY_ROOM(key_bytes) (sizeof(uint32_t) + (uint64_t)(key_bytes))
+void kini_message_set_key(struct kini_self *self, uint64_t block, const void *key,
+                          uint32_t key_bytes);
 
 /* The block, ours until now or the queue's, is a message that we have taken. Before it leaves its
  * queue. */

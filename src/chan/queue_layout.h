@@ -177,13 +177,18 @@ enum kini_queue_journal { KINI_QUEUE_LINK = 1 }; /* arg: segment, new segment, 1
 struct kini_message_shm {
     uint64_t bytes;   /* W: who owns the block, like the rest */
     int64_t priority; /* smaller first; 0 in rings */
-    uint64_t order;   /* among equals: the position, or the number of the put */
+    uint64_t order;   /* among equals: the position, or the number of the put; | KINI_ORDER_KEYED */
     kini_a64 next; /* offset of the next in the list of returned; KINI_MESSAGE_RESERVED while it is
                       being filled in place */
 };
 _Static_assert(sizeof(struct kini_message_shm) == 32, "keeps the alignment of blocks");
 
 #define KINI_MESSAGE_RESERVED 0x6576726573657221ull
+
+/* In a store a message may have a key: its length in 4 bytes and then itself, behind the bytes of
+ * the message, at any alignment. As the highest bit of the order this says, too, that among equal
+ * priorities those without a key go first. */
+#define KINI_ORDER_KEYED (1ull << 63)
 
 /* Messages that somebody had taken and could not release: a list of their blocks, the first to be
  * delivered first, each OWNED by the queue. Under the lock. INSERT (arg: block, the one before it

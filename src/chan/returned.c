@@ -17,20 +17,14 @@ void kini_returned_init(struct kini_queue_shm *queue, uint64_t queue_off)
     queue->returned.queue_off = queue_off;
 }
 
-static bool goes_before(const struct kini_message_shm *a, const struct kini_message_shm *b)
-{
-    return a->priority < b->priority || (a->priority == b->priority && a->order < b->order);
-}
-
 /* --- the list, under the lock --------------------------------------------------------------- */
 
 /* Returns the block behind which it belongs, 0: it is the first. */
 static uint64_t find_place(struct kin_arena *arena, struct kini_queue_shm *queue, uint64_t block,
                            uint64_t *ret_behind)
 {
-    struct kini_message_shm *message = kini_message_of(arena, block);
     uint64_t before = 0, at = kini_load(&queue->returned.first);
-    while (at != 0 && goes_before(kini_message_of(arena, at), message)) {
+    while (at != 0 && kini_message_goes_before(arena, at, block)) {
         before = at;
         at = kini_load(&kini_message_of(arena, at)->next);
     }

@@ -41,7 +41,8 @@ struct kini_message {
     const void *data;
     uint64_t bytes;
     uint64_t block;   /* payload offset: struct kini_message_shm, data; 0: inline */
-    int64_t priority; /* stores only */
+    int64_t priority; /* stores only, like the next */
+    bool has_key;     /* it is in the block: KINI_ORDER_KEYED */
 };
 
 /* 0, -EAGAIN full, -ESHUTDOWN, -ENOMEM and the like (no segment), -ENOTRECOVERABLE. On success the

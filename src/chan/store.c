@@ -223,7 +223,9 @@ static int put_locked(struct kini_self *self, struct kini_queue_shm *queue,
     struct kini_message_shm *prefix = kini_message_of(self->arena, message->block);
     prefix->bytes = message->bytes;
     prefix->priority = queue->kind == KIN_PRIORITY ? message->priority : 0;
-    prefix->order = queue->kind == KIN_LIFO ? ~number : number;
+    prefix->order = queue->kind == KIN_LIFO ? ~number & ~KINI_ORDER_KEYED
+                    : message->has_key      ? number | KINI_ORDER_KEYED
+                                            : number;
     kini_heap_push(self, store, queue->tag, message->block);
     return 0;
 }

@@ -6,9 +6,11 @@
  *   entry   priority 64 | order 64 | block 64 | bytes 64
  *
  * Entries 0 … count-1 are a heap: entry i goes before its children 4i+1 … 4i+4, which lie in two
- * lines. First comes the smaller priority, then the smaller order. A message that is put gets the
- * number `puts`: order is that number, in a LIFO its complement; in a FIFO and a LIFO all
- * priorities are 0. The block of an entry is OWNED by the queue.
+ * lines. First comes the smaller priority, then the smaller key, if both have one, then the smaller
+ * order. A message that is put gets the number `puts`: order is that number, in a LIFO its
+ * complement, below the bit KEYED, which says that there is a key; in a FIFO and a LIFO all
+ * priorities are 0. The key is in the message, and const while that is in the queue. The block of
+ * an entry is OWNED by the queue.
  *
  *   put     PRIVATE(me) --PUSH--> OWNED, in the heap
  *   get     OWNED --POP--> TAKEN(me) --copied--> PRIVATE(me) --> FREE

@@ -94,6 +94,18 @@ void kini_queue_drop_message(struct kini_self *self, const struct kini_message *
         kini_block_put(self, message->block);
 }
 
+/* A message that was made; it is dropped if it could not be put. */
+static inline int put_made(struct kini_self *self, struct kin_queue *queue,
+                           const struct kini_message *message, kin_deadline deadline, bool wait)
+{
+    int64_t result = kini_queue_try_put(self, queue, message);
+    if (kini_unlikely(result == -EAGAIN && wait))
+        result = kini_queue_wait_put(self, queue, message, deadline);
+    if (kini_unlikely(result < 0))
+        kini_queue_drop_message(self, message);
+    return (int)result;
+}
+
 static int put(struct kin_queue *queue, const void *data, size_t bytes, int64_t priority,
                kin_deadline deadline, bool wait)
 {
@@ -106,12 +118,7 @@ static int put(struct kin_queue *queue, const void *data, size_t bytes, int64_t 
     if (kini_unlikely(r < 0))
         return r;
     message.priority = priority;
-    int64_t result = kini_queue_try_put(self, queue, &message);
-    if (kini_unlikely(result == -EAGAIN && wait))
-        result = kini_queue_wait_put(self, queue, &message, deadline);
-    if (kini_unlikely(result < 0))
-        kini_queue_drop_message(self, &message);
-    return (int)result;
+    return put_made(self, queue, &message, deadline, wait);
 }
 
 int kin_queue_put(struct kin_queue *queue, const void *data, size_t bytes, kin_deadline deadline)
@@ -124,12 +131,58 @@ int kin_queue_try_put(struct kin_queue *queue, const void *data, size_t bytes)
     return put(queue, data, bytes, 0, KIN_NOW, false);
 }
 
+static int check_priority(const struct kin_queue *queue)
+{
+    if (queue->shm->kind == KIN_PRIORITY)
+        return 0;
+    return kini_fail(-EINVAL, "a priority, but the queue was not created with KIN_PRIORITY");
+}
+
 int kin_queue_put_prio(struct kin_queue *queue, const void *data, size_t bytes, int64_t priority,
                        kin_deadline deadline)
 {
-    if (queue->shm->kind != KIN_PRIORITY)
-        return kini_fail(-EINVAL, "a priority, but the queue was not created with KIN_PRIORITY");
-    return put(queue, data, bytes, priority, deadline, deadline > KIN_NOW);
+    int r = check_priority(queue);
+    return r < 0 ? r : put(queue, data, bytes, priority, deadline, deadline > KIN_NOW);
+}
+
+/* The message and its key are in one block, before anything is claimed. */
+static int make_keyed(struct kini_self *self, struct kin_queue *queue, const void *data,
+                      size_t bytes, const struct kin_queue_key *key,
+                      struct kini_message *ret_message)
+{
+    if ((data == NULL && bytes > 0) || (key->data == NULL && key->bytes > 0))
+        return kini_fail(-EINVAL, "no data, but %zu bytes of it",
+                         data == NULL ? bytes : key->bytes);
+    if (key->bytes > UINT32_MAX)
+        return kini_fail(-EMSGSIZE, "a key of %zu bytes; at most %u", key->bytes, UINT32_MAX);
+    int r = kini_queue_check_bytes(queue->shm, bytes);
+    if (r < 0)
+        return r;
+    *ret_message = (struct kini_message){
+        .data = data, .bytes = bytes, .priority = key->priority, .has_key = key->bytes > 0};
+    uint64_t room = key->bytes > 0 ? KINI_KEY_ROOM(key->bytes) : 0;
+    if ((r = kini_message_block(self, bytes + room, &ret_message->block)) < 0)
+        return r;
+    kini_message_of(self->arena, ret_message->block)->bytes = bytes;
+    if (bytes > 0)
+        memcpy(kini_message_data(self->arena, ret_message->block), data, bytes);
+    if (room > 0)
+        kini_message_set_key(self, ret_message->block, key->data, (uint32_t)key->bytes);
+    return 0;
+}
+
+int kin_queue_put_key(struct kin_queue *queue, const void *data, size_t bytes,
+                      const struct kin_queue_key *key, kin_deadline deadline)
+{
+    int r;
+    struct kini_self *self = enter(queue, &r);
+    if (self == NULL)
+        return r;
+    struct kini_message message;
+    if ((r = check_priority(queue)) < 0 ||
+        (r = make_keyed(self, queue, data, bytes, key, &message)) < 0)
+        return r;
+    return put_made(self, queue, &message, deadline, deadline > KIN_NOW);
 }
 
 /* --- get ------------------------------------------------------------------------------------ */

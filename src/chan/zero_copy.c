@@ -58,6 +58,7 @@ int kini_message_begin(struct kini_self *self, const void *data, uint64_t bytes,
     struct kini_message_shm *prefix = kini_message_of(self->arena, block);
     *ret_message = (struct kini_message){.bytes = bytes, .block = block};
     prefix->bytes = bytes;
+    prefix->order = 0; /* if it was kept, it may have had a key */
     kini_store(&prefix->next, 0);
     return 0;
 }

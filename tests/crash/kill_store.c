@@ -27,6 +27,12 @@ static int64_t op_put_prio(struct kill_world *world, uint32_t who)
                               kill_store_priority(PUT_NUMBER), KIN_NOW);
 }
 
+static int64_t op_put_key(struct kill_world *world, uint32_t who)
+{
+    const unsigned char *message = world->page->actors[who].buffer;
+    return kill_store_put_key(world->queue, message, world->scenario->bytes, PUT_NUMBER);
+}
+
 static int64_t op_get(struct kill_world *world, uint32_t who)
 {
     return kin_queue_try_get(world->queue, world->page->actors[who].buffer, KILL_BUFFER);
@@ -103,6 +109,19 @@ static void setup_priorities(struct kill_world *world)
     for (uint32_t i = 0; i < world->scenario->items; i++) {
         kill_message_make(buffer, bytes, i);
         if (kin_queue_put_prio(world->queue, buffer, bytes, kill_store_priority(i), KIN_NOW) < 0)
+            kill_broken("no put: %s", kin_error_text());
+    }
+}
+
+/* The items have keys. */
+static void setup_keys(struct kill_world *world)
+{
+    unsigned char buffer[KILL_BUFFER];
+    const uint32_t bytes = world->scenario->bytes;
+    empty(world);
+    for (uint32_t i = 0; i < world->scenario->items; i++) {
+        kill_message_make(buffer, bytes, i);
+        if (kill_store_put_key(world->queue, buffer, bytes, i) < 0)
             kill_broken("no put: %s", kin_error_text());
     }
 }
@@ -228,6 +247,15 @@ static const struct kill_scenario scenarios[] = {
      .operate = {op_put_prio},
      .puts = {PUT_NUMBER},
      CHECKED},
+    {.name = "put by key, on top of others",
+     .warm = warm_caches,
+     .kind = KIN_PRIORITY,
+     .bytes = 40,
+     .items = 22,
+     .setup = setup_keys,
+     .operate = {op_put_key},
+     .puts = {PUT_NUMBER},
+     CHECKED},
     {.name = "put by priority, the first",
      .kind = KIN_PRIORITY,
      .bytes = 40,
@@ -269,6 +297,13 @@ static const struct kill_scenario scenarios[] = {
      .bytes = 40,
      .items = 22,
      .setup = setup_priorities,
+     .operate = {op_get},
+     CHECKED},
+    {.name = "get by key",
+     .kind = KIN_PRIORITY,
+     .bytes = 40,
+     .items = 22,
+     .setup = setup_keys,
      .operate = {op_get},
      CHECKED},
     {.name = "get the last",
@@ -378,6 +413,25 @@ static const struct kill_scenario reapings[] = {
      .items = 22,
      .stride = 97,
      .setup = setup_priorities,
+     .operate = {op_get, [REAPER] = kill_op_reap},
+     CHECKED},
+    {.name = "the reaper of one who puts by key",
+     .warm = warm_caches,
+     .kind = KIN_PRIORITY,
+     .bytes = 40,
+     .items = 22,
+     .stride = 97,
+     .setup = setup_keys,
+     .operate = {op_put_key, [REAPER] = kill_op_reap},
+     .puts = {PUT_NUMBER},
+     CHECKED},
+    {.name = "the reaper of one who gets by key",
+     .kind = KIN_PRIORITY,
+     .joinable = 1,
+     .bytes = 40,
+     .items = 22,
+     .stride = 97,
+     .setup = setup_keys,
      .operate = {op_get, [REAPER] = kill_op_reap},
      CHECKED},
     {.name = "the reaper of one who resizes",

@@ -70,6 +70,10 @@ static void fill_stores(struct kin_arena *arena)
         MUST(kin_queue_put(lifo, large, n, KIN_NOW));
     for (int i = 0; i < 100; i++) /* the heap has grown */
         MUST(kin_queue_put_prio(priority, &i, sizeof i, i * 37 % 100, KIN_NOW));
+    for (size_t n = 1; n < 40; n += 3) {
+        const struct kin_queue_key key = {.priority = 50, .data = large, .bytes = n % 20};
+        MUST(kin_queue_put_key(priority, large, n, &key, KIN_NOW));
+    }
     MUST(kin_queue_put(bytes, large, sizeof large, KIN_NOW));
     for (int i = 0; i < 2; i++)
         MUST(kin_queue_put(joinable, large, 10, KIN_NOW));

@@ -197,8 +197,7 @@ static void check_chain(struct kill_view *view, struct kini_queue_shm *queue)
 struct returned {
     struct kill_view *view;
     struct kini_queue_shm *queue;
-    struct kini_message_shm *last;
-    uint64_t count;
+    uint64_t last, count;
 };
 
 static void check_one_returned(void *arg, uint64_t block)
@@ -208,11 +207,9 @@ static void check_one_returned(void *arg, uint64_t block)
     uint64_t word = kini_block_header(r->view->arena, block)->word;
     KILL_CHECK(word == KINI_BLOCK_WORD(KINI_BLOCK_OWNED, 0, r->queue->tag),
                "a returned message is not the queue's: header %llx", (unsigned long long)word);
-    KILL_CHECK(r->last == NULL || r->last->priority < message->priority ||
-                   (r->last->priority == message->priority && r->last->order < message->order),
-               "of the returned, number %llu comes behind %llu", (unsigned long long)message->order,
-               (unsigned long long)(r->last ? r->last->order : 0));
-    r->last = message;
+    KILL_CHECK(r->last == 0 || kini_message_goes_before(r->view->arena, r->last, block),
+               "of the returned, number %llu comes too late", (unsigned long long)message->order);
+    r->last = block;
     r->count++;
 }
 

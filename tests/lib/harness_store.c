@@ -10,11 +10,6 @@
 
 /* --- structure -------------------------------------------------------------------------------- */
 
-static bool goes_before(const struct kini_entry_shm *a, const struct kini_entry_shm *b)
-{
-    return a->priority < b->priority || (a->priority == b->priority && a->order < b->order);
-}
-
 static void check_owned(struct kill_view *view, struct kini_queue_shm *queue, uint64_t block,
                         const char *what)
 {
@@ -34,7 +29,8 @@ static void check_entry(struct kill_view *view, struct kini_queue_shm *queue,
     KILL_CHECK(message->bytes == entry->bytes && message->order == entry->order &&
                    message->priority == entry->priority,
                "entry %llu and its message disagree", (unsigned long long)i);
-    KILL_CHECK(i == 0 || goes_before(&entries[(i - 1) / 4], entry),
+    KILL_CHECK(i == 0 ||
+                   kini_message_goes_before(view->arena, entries[(i - 1) / 4].block, entry->block),
                "entry %llu goes before its parent", (unsigned long long)i);
     for (uint64_t j = 0; j < i; j++)
         KILL_CHECK(entries[j].block != entry->block, "entries %llu and %llu are one message",
@@ -102,6 +98,15 @@ void kill_check_store(struct kill_view *view, struct kini_queue_shm *queue)
 int64_t kill_store_priority(uint32_t number)
 {
     return (int64_t)(number * 7 % 5) - 2;
+}
+
+int kill_store_put_key(struct kin_queue *queue, const void *message, uint32_t bytes,
+                       uint32_t number)
+{
+    static const char keys[5][4] = {"a", "aa", "ab", "b", "ba"};
+    const char *key = keys[kill_store_priority(number) + 2];
+    return kin_queue_put_key(queue, message, bytes,
+                             &(struct kin_queue_key){.data = key, .bytes = strlen(key)}, KIN_NOW);
 }
 
 /* Whether a may come out before b. */

@@ -8,6 +8,7 @@
 struct item {
     int64_t priority;
     uint64_t number, bytes, key;
+    unsigned char sorted_by[3]; /* as many as are not 0 */
 };
 
 static struct {
@@ -21,6 +22,9 @@ static bool goes_before(const struct item *a, const struct item *b)
 {
     if (a->priority != b->priority)
         return a->priority < b->priority;
+    int keys = memcmp(a->sorted_by, b->sorted_by, sizeof a->sorted_by);
+    if (keys != 0)
+        return keys < 0;
     return model.opts.kind == KIN_LIFO ? a->number > b->number : a->number < b->number;
 }
 
@@ -57,7 +61,12 @@ static void put(struct kt_random *random, uint64_t way)
         expected = 0;
     if (way == 2 && model.opts.kind == KIN_PRIORITY) {
         item.priority = (int64_t)kt_random_below(random, 5) - 2;
-        r = kin_queue_put_prio(queue, data, item.bytes, item.priority, KIN_NOW);
+        struct kin_queue_key key = {.priority = item.priority, .data = item.sorted_by};
+        for (uint64_t n = kt_random_below(random, 4); key.bytes < n; key.bytes++)
+            item.sorted_by[key.bytes] = (unsigned char)(1 + kt_random_below(random, 2) * 254);
+        r = key.bytes == 0 && kt_random_below(random, 2) == 0
+                ? kin_queue_put_prio(queue, data, item.bytes, item.priority, KIN_NOW)
+                : kin_queue_put_key(queue, data, item.bytes, &key, KIN_NOW);
     } else if (way == 0) {
         r = kin_queue_put(queue, data, item.bytes, KIN_NOW);
     } else {

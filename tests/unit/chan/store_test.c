@@ -71,6 +71,69 @@ START_TEST(the_smallest_priority_first_and_stable)
 }
 END_TEST
 
+/* By priority, then by key, then as they came; none goes before all keys. */
+START_TEST(keys_sort_what_is_of_one_priority)
+{
+    static const struct {
+        int64_t priority;
+        const char *key;
+        size_t bytes;
+    } sorted[] = {{-1, "\xff\xff", 2}, {0, NULL, 0},  {0, "\0", 1},   {0, "\0\0", 2},
+                  {0, "a", 1},         {0, "a\0", 2}, {0, "a\0b", 3}, {0, "aa", 2},
+                  {0, "aaa", 3},       {0, "b", 1},   {0, "\x80", 1}, {0, "\x80\xff", 2},
+                  {1, "\0\0\0\0", 4}};
+    enum { COUNT = sizeof sorted / sizeof *sorted };
+    make((struct kin_queue_opts){.kind = KIN_PRIORITY, .max_bytes = 2 * COUNT * sizeof(uint64_t)});
+    for (uint64_t round = 0; round < 2; round++)
+        for (uint64_t i = 0; i < COUNT; i++) {
+            uint64_t at = (i * 5 + 3) % COUNT, number = at * 2 + round;
+            const struct kin_queue_key key = {sorted[at].priority, sorted[at].key,
+                                              sorted[at].bytes};
+            KT_OK(kin_queue_put_key(queue, &number, sizeof number, &key, KIN_NOW));
+        }
+    KT_IS(kin_queue_bytes(queue), 2 * COUNT * sizeof(uint64_t));
+    for (uint64_t i = 0; i < 2 * COUNT; i++)
+        ck_assert_uint_eq(get_number(), i);
+    finish();
+}
+END_TEST
+
+/* What is given back goes where its key says; kept memory has no key any more. */
+START_TEST(keys_stay_with_messages)
+{
+    static char text[70000];
+    void *taken[3];
+    make((struct kin_queue_opts){.kind = KIN_PRIORITY});
+    for (uint64_t i = 0; i < 3; i++) {
+        memset(text, 'a' + (int)i, 3000);
+        const struct kin_queue_key key = {.data = text, .bytes = 3000 - i};
+        KT_OK(kin_queue_put_key(queue, text, sizeof text, &key, KIN_NOW));
+    }
+    for (uint64_t i = 0; i < 3; i++) {
+        KT_IS(kin_queue_take(queue, &taken[i], KIN_NOW), sizeof text);
+        ck_assert_int_eq(*(char *)taken[i], 'a' + (int)i);
+    }
+    KT_OK(kin_queue_keep(queue, taken[2]));
+    KT_OK(kin_queue_publish(queue, taken[2], 70000, KIN_NOW));
+    struct kin_queue *other;
+    struct kin_queue_opts opts = {.kind = KIN_PRIORITY};
+    KT_OK(kin_queue_create(arena, &opts, &other));
+    KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NOW), sizeof text);
+    ck_assert_int_eq(text[0], 'c');
+    const struct kin_queue_key key = {.data = "k", .bytes = 1};
+    KT_IS(kin_queue_put_key(queue, NULL, 1, &key, KIN_NOW), -EINVAL);
+    KT_IS(kin_queue_put_key(queue, "", 0, &(struct kin_queue_key){.bytes = 1}, KIN_NOW), -EINVAL);
+    KT_OK(kin_queue_put_key(queue, NULL, 0, &key, KIN_NOW));
+    KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NOW), 0);
+    kin_queue_destroy(other);
+    KT_OK(kin_queue_create(arena, &(struct kin_queue_opts){.kind = KIN_LIFO}, &other));
+    KT_IS(kin_queue_put_key(other, "x", 1, &key, KIN_NOW), -EINVAL);
+    says("KIN_PRIORITY");
+    kin_queue_destroy(other);
+    finish();
+}
+END_TEST
+
 START_TEST(wrong_options)
 {
     arena = kt_arena(1 * GIB);
@@ -372,6 +435,8 @@ int main(void)
     TCase *t = kt_case(suite, "order", 30);
     tcase_add_test(t, the_newest_first);
     tcase_add_test(t, the_smallest_priority_first_and_stable);
+    tcase_add_test(t, keys_sort_what_is_of_one_priority);
+    tcase_add_test(t, keys_stay_with_messages);
     tcase_add_test(t, wrong_options);
     t = kt_case(suite, "bounds", 60);
     tcase_add_test(t, bounded_in_bytes);
