@@ -145,11 +145,13 @@ class _Factories:
 
         return LifoQueue(maxsize, maxbytes=maxbytes, raw=raw, name=name, ctx=self)
 
-    def PriorityQueue(self, maxsize=0, *, maxbytes=0, raw=False, name=None):
-        """Returns a queue whose item of the smallest priority comes first"""
+    def PriorityQueue(self, maxsize=0, *, key=None, maxbytes=0, raw=False, name=None):
+        """Returns a queue whose smallest item comes first"""
         from .queues import PriorityQueue
 
-        return PriorityQueue(maxsize, maxbytes=maxbytes, raw=raw, name=name, ctx=self)
+        return PriorityQueue(
+            maxsize, key=key, maxbytes=maxbytes, raw=raw, name=name, ctx=self
+        )
 
     def Pipe(self, duplex=True):
         """Returns two connection object connected by a pipe"""

@@ -89,6 +89,7 @@ class _Factories:
         self,
         maxsize: int = 0,
         *,
+        key: Callable[[Any], object] | None = None,
         maxbytes: int = 0,
         raw: bool = False,
         name: str | None = None,

@@ -76,11 +76,13 @@ class Arena:
 
         return LifoQueue(maxsize, maxbytes=maxbytes, raw=raw, name=name, arena=self._number)
 
-    def priority_queue(self, name, maxsize=0, *, maxbytes=0, raw=False):
+    def priority_queue(self, name, maxsize=0, *, key=None, maxbytes=0, raw=False):
         """A PriorityQueue."""
         from .queues import PriorityQueue
 
-        return PriorityQueue(maxsize, maxbytes=maxbytes, raw=raw, name=name, arena=self._number)
+        return PriorityQueue(
+            maxsize, key=key, maxbytes=maxbytes, raw=raw, name=name, arena=self._number
+        )
 
     def lock(self, name):
         """A Lock."""

@@ -29,7 +29,13 @@ class Arena:
         self, name: str, maxsize: int = 0, *, maxbytes: int = 0, raw: bool = False
     ) -> queues.LifoQueue[Any]: ...
     def priority_queue(
-        self, name: str, maxsize: int = 0, *, maxbytes: int = 0, raw: bool = False
+        self,
+        name: str,
+        maxsize: int = 0,
+        *,
+        key: Callable[[Any], object] | None = None,
+        maxbytes: int = 0,
+        raw: bool = False,
     ) -> queues.PriorityQueue[Any]: ...
     def lock(self, name: str) -> synchronize.Lock: ...
     def rlock(self, name: str) -> synchronize.RLock: ...

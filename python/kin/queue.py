@@ -49,7 +49,7 @@ class LifoQueue(_Bounded, queues.LifoQueue):
 
 
 class PriorityQueue(_Bounded, queues.PriorityQueue):
-    """The item of the smallest priority, which is an integer, comes first."""
+    """The smallest item comes first, among equals the oldest."""
 
 
 class SimpleQueue(queues.SimpleQueue):

@@ -27,7 +27,7 @@ class PriorityQueue(_Bounded[_T], queues.PriorityQueue[_T]):
         block: bool = True,
         timeout: float | None = None,
         *,
-        priority: int | None = None,
+        priority: object = None,
     ) -> None: ...
 
 class SimpleQueue(queues.SimpleQueue[_T]):

@@ -11,6 +11,7 @@ from time import monotonic
 from . import _kin, aio
 from ._kin import ShutDown
 from .handover import handle_of
+from .order import plain
 
 __all__ = ["Queue", "SimpleQueue", "JoinableQueue", "LifoQueue", "PriorityQueue"]
 
@@ -148,22 +149,29 @@ class LifoQueue(JoinableQueue):
 
 @_kin.own
 class PriorityQueue(JoinableQueue):
-    """The item of the smallest priority comes first, among equals the oldest.
+    """The smallest item comes first, among equals the oldest.
 
-    The priority is an integer: the one that is given, or the item itself, or its first element.
+    Numbers, str, bytes, dates and times, None, and tuples, lists and ordered dataclasses that begin
+    with such are compared as Python does, up to the first element that is something else. Other
+    items are sorted by what key(item) says, or by the priority that is given.
     """
 
     _kind = _PRIORITY
 
+    def __init__(self, maxsize=0, *, key=None, **more):
+        super().__init__(maxsize, **more)
+        self._key = key
+
+    def __reduce__(self):
+        return handle_of(
+            self, bool(self._raw), state={"_maxsize": self._maxsize, "_key": self._key}
+        )
+
     def put(self, item, block=True, timeout=None, *, priority=None):
         """Pickle and put an item; Full if there is no room in time."""
         if priority is None:
-            priority = item[0] if isinstance(item, (tuple, list)) and item else item
-        if not isinstance(priority, int):
-            raise TypeError(
-                "a priority is an integer: put it with priority=, or as (priority, item)"
-            )
-        return self._put_prio(item, priority, bool(block), timeout)
+            priority = item if self._key is None else self._key(item)
+        return self._put_sorted(item, priority, plain, bool(block), timeout)
 
     async def aput(self, item, *, priority=None):
         """Pickle and put an item; a coroutine that is cancelled has put none."""

@@ -45,15 +45,26 @@ class JoinableQueue(Queue[_T]):
 class LifoQueue(JoinableQueue[_T]): ...
 
 class PriorityQueue(JoinableQueue[_T]):
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        key: Callable[[_T], object] | None = None,
+        maxbytes: int = 0,
+        raw: bool = False,
+        name: str | None = None,
+        ctx: object = None,
+        arena: int = 0,
+    ) -> None: ...
     def put(
         self,
         item: _T,
         block: bool = True,
         timeout: float | None = None,
         *,
-        priority: int | None = None,
+        priority: object = None,
     ) -> None: ...
-    async def aput(self, item: _T, *, priority: int | None = None) -> None: ...
+    async def aput(self, item: _T, *, priority: object = None) -> None: ...
 
 class _End:
     def __init__(self, queue: Any) -> None: ...

@@ -4,6 +4,7 @@
  * A short message is copied out of the queue; a longer one is unpickled where it lies, and freed
  * afterwards, so a consumer that dies while it unpickles has not taken it. */
 #include "queue.h"
+#include "key.h"
 
 #include <string.h>
 #include <structmember.h>
@@ -78,15 +79,14 @@ struct put {
     struct kin_queue *queue;
     const void *data;
     size_t bytes;
-    int64_t priority;
-    int by_priority;
+    const struct kin_queue_key *key; /* of a priority queue */
 };
 
 static int64_t put_call(void *arg, kin_deadline deadline)
 {
     struct put *put = arg;
-    if (put->by_priority)
-        return kin_queue_put_prio(put->queue, put->data, put->bytes, put->priority, deadline);
+    if (put->key != NULL)
+        return kin_queue_put_key(put->queue, put->data, put->bytes, put->key, deadline);
     return kin_queue_put(put->queue, put->data, put->bytes, deadline);
 }
 
@@ -103,7 +103,7 @@ static PyObject *put_memory(PyObject *self, const void *data, size_t bytes, stru
     put->data = data;
     put->bytes = bytes;
     int64_t r =
-        put->by_priority ? put_call(put, KIN_NOW) : kin_queue_try_put(put->queue, data, bytes);
+        put->key != NULL ? put_call(put, KIN_NOW) : kin_queue_try_put(put->queue, data, bytes);
     if ((r == -EAGAIN || r == -ETIMEDOUT) && deadline > KIN_NOW)
         r = kinpy_wait(put_call, put, deadline);
     return r < 0 ? kinpy_queue_fail(self, r, ((struct kinpy_object *)self)->state->full)
@@ -171,11 +171,11 @@ static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_d
     size_t bytes = kinpy_write_item(item, buffer, sizeof buffer);
     if (bytes > 0)
         return put_memory(self, buffer, bytes, put, deadline);
-    if (PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) < UINT32_MAX && !put->by_priority)
+    if (PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) < UINT32_MAX && put->key == NULL)
         return put_bytes(self, item, put, deadline);
     PyObject *buffers = NULL, *result = NULL;
     PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item,
-                                     put->by_priority ? NULL : &buffers);
+                                     put->key != NULL ? NULL : &buffers);
     if (pickled != NULL)
         result = buffers == NULL ? put_buffer(self, pickled, put, deadline)
                                  : put_apart(self, pickled, buffers, put, deadline);
@@ -198,17 +198,19 @@ static PyObject *put_method(PyObject *self, PyObject *const *args, Py_ssize_t na
     return put_item(self, args[0], &put, deadline);
 }
 
-static PyObject *put_prio(PyObject *self, PyObject *args)
+/* (item, what it is sorted by, plain of kin.order, block, timeout) */
+static PyObject *put_sorted(PyObject *self, PyObject *args)
 {
-    struct put put = {.queue = kinpy_open_queue(self), .by_priority = 1};
-    PyObject *item, *timeout;
-    long long priority;
+    struct put put = {.queue = kinpy_open_queue(self)};
+    PyObject *item, *sorted_by, *plain, *timeout;
+    struct kinpy_key key;
     int block;
     kin_deadline deadline = KIN_NOW;
-    if (put.queue == NULL || !PyArg_ParseTuple(args, "OLpO", &item, &priority, &block, &timeout) ||
-        (block && !kinpy_deadline(timeout, &deadline)))
+    if (put.queue == NULL ||
+        !PyArg_ParseTuple(args, "OOOpO", &item, &sorted_by, &plain, &block, &timeout) ||
+        (block && !kinpy_deadline(timeout, &deadline)) || kinpy_key_of(sorted_by, plain, &key) < 0)
         return NULL;
-    put.priority = priority;
+    put.key = &(struct kin_queue_key){key.priority, key.data, key.bytes};
     return put_item(self, item, &put, deadline);
 }
 
@@ -486,7 +488,7 @@ static PyMethodDef methods[] = {
     {"_put_task", put_task, METH_O, NULL},
     {"_take_task", take_task, METH_NOARGS, NULL},
     {"_task_is_done", task_is_done, METH_NOARGS, NULL},
-    {"_put_prio", put_prio, METH_VARARGS, NULL},
+    {"_put_sorted", put_sorted, METH_VARARGS, NULL},
     {"_put_many", kinpy_put_many, METH_VARARGS, NULL},
     {"_get_many", kinpy_get_many, METH_VARARGS, NULL},
     {"_task_done", task_done, METH_NOARGS, NULL},

@@ -186,4 +186,4 @@ def test_lifo_and_priority(only_kin):
     queue.put(0)
     assert [queue.get() for _ in range(4)] == [0, "a", (2, "b"), (2, "c")]
     with pytest.raises(TypeError, match="priority"):
-        queue.put("no number")
+        queue.put({})

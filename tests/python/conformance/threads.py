@@ -22,7 +22,6 @@ KNOWN = {
     "QueueTest.test_shrinking_queue": FIXED,
     "LifoQueueTest.test_shrinking_queue": FIXED,
     "PriorityQueueTest.test_shrinking_queue": FIXED,
-    "PriorityQueueTest.test_basic": "puts a str: a priority is an integer here",
     "SimpleQueueTest.test_references": "puts objects of a local class: items must be picklable",
     "LockTests.test_at_fork_reinit": FORK,
     "EventTests.test_at_fork_reinit": "looks at _cond, a condition inside an Event",
@@ -31,11 +30,6 @@ KNOWN = {
 if sys.version_info >= (3, 13):
     for kind in ("Queue", "LifoQueue", "PriorityQueue"):
         KNOWN[f"{kind}Test.test_shutdown_allowed_transitions"] = "looks at is_shutdown"
-    for test in ("empty", "nonempty", "immediate", "get", "put", "join", "put_join",
-                 "immediate_get", "immediate_put", "immediate_join", "immediate_put_join",
-                 "all_methods_in_one_thread", "immediate_all_methods_in_one_thread",
-                 "get_task_done_join"):
-        KNOWN[f"PriorityQueueTest.test_shutdown_{test}"] = KNOWN["PriorityQueueTest.test_basic"]
 
 RUN = """
 import signal, sys, unittest
