@@ -199,6 +199,8 @@ KIN_API int64_t kin_queue_unfinished(struct kin_queue *queue);
  * drained, or at once with KIN_AT_ONCE, which drops what is in the queue (in a joinable queue that
  * counts as done). */
 KIN_API int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when);
+/* 1: it was shut down, though perhaps not drained; 0. */
+KIN_API int kin_queue_is_shutdown(struct kin_queue *queue);
 
 /* Messages in the queue: put and not yet taken; the sum of their lengths. Exact when nobody is in
  * the middle of a put or get. kin_queue_bytes of a ring looks at every message. */

@@ -383,6 +383,14 @@ static PyObject *is_full(PyObject *self, PyObject *unused)
     return queue == NULL ? NULL : PyBool_FromLong(kin_queue_is_full(queue) == 1);
 }
 
+static PyObject *is_shut_down(PyObject *self, void *unused)
+{
+    (void)unused;
+    struct kin_queue *queue = kinpy_handle(self);
+    int r = queue == NULL ? 0 : kin_queue_is_shutdown(queue);
+    return queue == NULL ? NULL : r < 0 ? kinpy_raise(r) : PyBool_FromLong(r);
+}
+
 static PyObject *shut_down(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static const char *const keywords[] = {"immediate", NULL};
@@ -508,8 +516,15 @@ static PyMemberDef fields[] = {
     {0},
 };
 
+static PyGetSetDef computed[] = {
+    {"is_shutdown", is_shut_down, NULL, "Whether it was shut down, though perhaps not drained.",
+     NULL},
+    {0},
+};
+
 static PyType_Slot slots[] = {
     {Py_tp_members, fields},
+    {Py_tp_getset, computed},
     {Py_tp_doc, "What the queues of kin.queues are made of."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, init},

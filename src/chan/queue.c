@@ -371,6 +371,13 @@ int kin_queue_shutdown(struct kin_queue *queue, enum kin_shutdown when)
     return 0;
 }
 
+int kin_queue_is_shutdown(struct kin_queue *queue)
+{
+    int error;
+    struct kini_self *self = enter(queue, &error);
+    return self == NULL ? error : (kini_load_acq(&queue->shm->flags) & KINI_QUEUE_SHUT) != 0;
+}
+
 /* --- for the tables in src/types.c ----------------------------------------------------------- */
 
 void kini_queue_holder_died(struct kini_self *self, uint64_t offset, uint32_t slot)

@@ -151,7 +151,9 @@ def test_put_many_in_time(only_kin):
 def test_shutdown(only_kin):
     queue = only_kin.Queue()
     queue.put(1)
+    assert queue.is_shutdown is False
     queue.shutdown()
+    assert queue.is_shutdown is True
     with pytest.raises(kin.ShutDown):
         queue.put(2)
     assert queue.get() == 1

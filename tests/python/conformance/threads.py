@@ -27,10 +27,6 @@ KNOWN = {
     "EventTests.test_at_fork_reinit": "looks at _cond, a condition inside an Event",
 }
 
-if sys.version_info >= (3, 13):
-    for kind in ("Queue", "LifoQueue", "PriorityQueue"):
-        KNOWN[f"{kind}Test.test_shutdown_allowed_transitions"] = "looks at is_shutdown"
-
 RUN = """
 import signal, sys, unittest
 import kin.queue, kin.threading

@@ -315,9 +315,13 @@ START_TEST(shut_down_at_once)
     for (int i = 0; i < 4; i++) {
         static char text[5000];
         shut(bounds[i], items[i]);
-        if (i == 0)
+        KT_IS(kin_queue_is_shutdown(queue), 0);
+        if (i == 0) {
             KT_OK(kin_queue_shutdown(queue, KIN_WHEN_DRAINED)); /* then the harder one */
+            KT_IS(kin_queue_is_shutdown(queue), 1);
+        }
         KT_OK(kin_queue_shutdown(queue, KIN_AT_ONCE));
+        KT_IS(kin_queue_is_shutdown(queue), 1);
         KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NEVER), -ESHUTDOWN);
         KT_IS(kin_queue_try_get(queue, text, sizeof text), -ESHUTDOWN);
         KT_IS(kin_queue_put(queue, "x", 1, KIN_NEVER), -ESHUTDOWN);
