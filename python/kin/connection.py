@@ -8,34 +8,15 @@ send_handle and recv_handle of multiprocessing.reduction: ends of kin have no so
 import functools
 import multiprocessing.connection
 import time
-from multiprocessing import reduction, resource_sharer
+from multiprocessing import reduction
 from multiprocessing.connection import Client, Listener, answer_challenge, deliver_challenge
 from multiprocessing.connection import wait as _standard_wait
 from multiprocessing.context import BufferTooShort, get_spawning_popen
 
 from . import _kin
-from .handover import handle_of
+from .handover import handle_of, kept
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
-
-
-def _received(end, parcel):
-    """Tell the thread of the sender, which has kept the end until now."""
-    try:
-        resource_sharer._resource_sharer.get_connection(parcel).close()
-    except (OSError, EOFError):  # the sender has ended
-        pass
-    return end
-
-
-class _OnItsWay:
-    """An end that is sent: what is pickled of it is opened by the receiver."""
-
-    def __init__(self, reduced):
-        self._reduced = reduced
-
-    def __reduce__(self):
-        return self._reduced
 
 
 @_kin.own
@@ -50,9 +31,7 @@ class Connection(_kin.Pipe):
         if get_spawning_popen() is not None:
             return reduced
         make, arguments, _ = reduced
-        kept = make(*arguments)
-        parcel = resource_sharer._resource_sharer.register(lambda conn, pid: None, kept.close)
-        return _received, (_OnItsWay(reduced), parcel)
+        return kept(reduced, make(*arguments).close)
 
     def _is_ready(self):
         """Whether there is something to receive, without waiting."""

@@ -1,6 +1,7 @@
 """Handles that are pickled: to children of every start method, and through queues and pipes."""
 
 import concurrent.futures
+import gc
 import multiprocessing
 import multiprocessing.forkserver as forkserver
 import os
@@ -9,6 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+from multiprocessing import resource_sharer
 
 import pytest
 
@@ -124,21 +127,94 @@ def test_memory(both):
     assert value.value == 2.5 and array[:] == [7, 0] and raw[:] == [0, 8] and text.value == b"bye"
 
 
-def get_twice(queue):
-    """In a child: its parent has dropped the queue."""
-    assert queue.get(timeout=30) == "one"
-    assert queue.get(timeout=30) == "two"
+class Gate:
+    """Who unpickles it waits until somebody opens it."""
+
+    def __init__(self, path):
+        self.path = str(path)
+        os.mkfifo(path)
+
+    def __reduce__(self):
+        return pass_gate, (self.path,)
+
+    def open(self):
+        """From here on."""
+        os.close(os.open(self.path, os.O_WRONLY))
 
 
-def test_kept_for_the_child(ours):
-    queue = ours.Queue()
-    queue.put("one")
-    queue.put("two")
-    process = ours.Process(target=get_twice, args=(queue,))
+def pass_gate(path):
+    """As a function, so that it is found by name."""
+    os.close(os.open(path, os.O_RDONLY))
+
+
+def use_all(gate, locks, event, barrier, condition, queues, numbers, end):
+    """In a child: its parent has dropped all of it before the child opened it."""
+    for lock in locks:
+        with lock:
+            pass
+    with condition:
+        condition.notify_all()
+    assert event.is_set() and barrier.wait() == 0
+    assert [queue.get(timeout=30) for queue in queues] == [(1, "one")] * len(queues)
+    assert [getattr(number, "value", 7) for number in numbers] == [7] * len(numbers)
+    assert numbers[1][:] == [0, 7]
+    if end is not None:
+        end.send("from a child")
+
+
+def drop_all(process, gate):
+    """Start it, and give its arguments up before it has them."""
     process.start()
-    del queue
+    gc.collect()
+    if process._start_method != "fork":
+        gate.open()
     process.join(60)
     assert process.exitcode == 0
+
+
+def filled(queues):
+    """With one item in each."""
+    for queue in queues:
+        queue.put((1, "one"))
+    return queues
+
+
+def test_kept_for_the_child(ours, tmp_path):
+    gate = Gate(tmp_path / "gate")
+    here, there = ours.Pipe()
+    event, number, array = ours.Event(), ours.Value("i", 7), ours.Array("i", [0, 7])
+    event.set()
+    locks = [ours.Lock(), ours.RLock(), ours.Semaphore(2), ours.BoundedSemaphore(1)]
+    queues = filled([ours.Queue(), ours.JoinableQueue(), ours.SimpleQueue(), ours.LifoQueue(),
+                     ours.PriorityQueue()])  # fmt: skip
+    numbers = [number, array, ours.RawValue("i", 7), ours.RawArray("i", [7])]
+    process = ours.Process(
+        target=use_all,
+        args=(gate, locks, event, ours.Barrier(1), ours.Condition(), queues, numbers, there),
+    )
+    del event, number, array, locks, queues, numbers, there
+    drop_all(process, gate)
+    assert here.recv() == "from a child"
+
+
+def test_kept_for_the_child_by_name(ours, tmp_path):
+    gate = Gate(tmp_path / "gate")
+    before = len(resource_sharer._resource_sharer._cache)
+    arena = kin.open("kept-%d-%s" % (os.getpid(), ours.get_start_method()))
+    event, number, array = arena.event("e"), arena.value("v", "i"), arena.array("a", "i", 2)
+    event.set()
+    number.value = array[1] = 7
+    locks = [arena.lock("l"), arena.rlock("r"), arena.semaphore("s", 2)]
+    queues = filled([arena.queue("q"), arena.joinable_queue("j"), arena.priority_queue("p")])
+    condition = arena.condition("c", arena.lock("of c"))
+    process = ours.Process(
+        target=use_all,
+        args=(gate, locks, event, arena.barrier("b", 1), condition, queues, [number, array], None),
+    )
+    del event, number, array, locks, queues, condition
+    drop_all(process, gate)
+    while len(resource_sharer._resource_sharer._cache) > before:  # it is not kept for ever
+        time.sleep(0.01)
 
 
 def hold(lock, end):
