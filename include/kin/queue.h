@@ -156,6 +156,14 @@ KIN_API KIN_NODISCARD int kin_queue_reserve(struct kin_queue *queue, size_t byte
 KIN_API KIN_NODISCARD int kin_queue_publish(struct kin_queue *queue, void *data, size_t bytes,
                                             kin_deadline deadline);
 
+/* The same by a priority and a key, as kin_queue_put_key. The memory must have been reserved with
+ * KIN_QUEUE_KEY_HEAD and the length of the key in addition, if there is one: it is put behind the
+ * message. Errors: also -EINVAL (another kind of queue, no room for the key). */
+#define KIN_QUEUE_KEY_HEAD 4u
+KIN_API KIN_NODISCARD int kin_queue_publish_key(struct kin_queue *queue, void *data, size_t bytes,
+                                                const struct kin_queue_key *key,
+                                                kin_deadline deadline);
+
 /* Give reserved memory back unused. Errors: -EINVAL (not reserved). */
 KIN_API int kin_queue_cancel(struct kin_queue *queue, void *data);
 

@@ -36,7 +36,7 @@ class _Async:
 
     async def aput(self, item):
         """Pickle and put an item; a coroutine that is cancelled has put none."""
-        packed = [item if self._raw else _kin.pack(item)]
+        packed = [item if self._raw else _kin.pack_apart(item)]
         while True:
             try:
                 self._put_many(packed, False, None)
@@ -87,7 +87,7 @@ class Queue(_Async, _kin.Queue):
         Full is raised only if none was put in time.
         """
         end = None if timeout is None else monotonic() + timeout
-        waiting = list(items) if self._raw else [_kin.pack(item) for item in items]
+        waiting = list(items) if self._raw else [_kin.pack_apart(item) for item in items]
         done = 0
         while done < len(waiting):
             try:

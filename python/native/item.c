@@ -440,13 +440,23 @@ PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret
 }
 #endif
 
-/* What put_many sends of an item. */
 PyObject *kinpy_pack(PyObject *module, PyObject *item)
 {
     char buffer[KINPY_SHORT];
     size_t bytes = kinpy_write_item(item, buffer, sizeof buffer);
     return bytes > 0 ? PyBytes_FromStringAndSize(buffer, (Py_ssize_t)bytes)
                      : kinpy_pickle(PyModule_GetState(module), item, NULL);
+}
+
+/* What put_many sends of an item: bytes, or its pickle and a list of its long buffers. */
+PyObject *kinpy_pack_apart(PyObject *module, PyObject *item)
+{
+    char buffer[KINPY_SHORT];
+    size_t bytes = kinpy_write_item(item, buffer, sizeof buffer);
+    if (bytes > 0)
+        return PyBytes_FromStringAndSize(buffer, (Py_ssize_t)bytes);
+    PyObject *buffers, *pickle = kinpy_pickle(PyModule_GetState(module), item, &buffers);
+    return pickle == NULL || buffers == NULL ? pickle : Py_BuildValue("NN", pickle, buffers);
 }
 
 /* The item that pack wrote. */

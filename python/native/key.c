@@ -25,6 +25,8 @@
 #include <math.h>
 #include <string.h>
 
+#define DEPTH 64 /* rows in rows; it may be one that contains itself */
+
 enum { CUT = 1 }; /* beside 0 and, with an exception, -1: there is nothing to compare from here */
 
 /* Of that type, or of one that compares as it does. */
@@ -238,14 +240,14 @@ static int write_elements(struct kinpy_key *key, PyObject *row, Py_ssize_t first
 
 static int write_row(struct kinpy_key *key, PyObject *value, PyObject *plain)
 {
+    if (key->depth == DEPTH)
+        return CUT;
     PyObject *row = PySequence_Tuple(value);
     int r = row == NULL ? -1 : append_byte(key, 0x40);
-    if (r == 0 && Py_EnterRecursiveCall(" while what an item is sorted by was looked at") != 0)
-        r = -1;
-    else if (r == 0) {
+    key->depth++;
+    if (r == 0)
         r = write_elements(key, row, 0, plain);
-        Py_LeaveRecursiveCall();
-    }
+    key->depth--;
     Py_XDECREF(row);
     return r != 0 ? r : append_byte(key, 0);
 }
@@ -320,6 +322,7 @@ int kinpy_key_of(PyObject *value, PyObject *plain, struct kinpy_key *ret_key)
 {
     int r;
     ret_key->bytes = 0;
+    ret_key->depth = 0;
     PyObject *it = known(value, plain, &r);
     if (it == NULL)
         return r == CUT ? not_sorted(value) : r;
@@ -331,6 +334,7 @@ int kinpy_key_of(PyObject *value, PyObject *plain, struct kinpy_key *ret_key)
         r = write_first(ret_key, it, plain);
     if (ret_key->bytes == 1 && ret_key->data[0] == 1)
         ret_key->bytes = 0;
+    ret_key->depth = 0;
     Py_DECREF(it);
     return r < 0 ? -1 : 0;
 }

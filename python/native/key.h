@@ -8,6 +8,7 @@
 struct kinpy_key {
     int64_t priority;
     size_t bytes;
+    int depth; /* while it is made */
     unsigned char data[KINPY_SHORT];
 };
 

@@ -18,7 +18,13 @@ static int64_t put_many_call(void *arg, kin_deadline deadline)
     return kin_queue_put_many(many->queue, many->items, many->count, deadline);
 }
 
-/* A list of at most MANY_MAX buffers. Returns how many were put. */
+/* What pack_apart made of an item with long buffers. Not of a raw queue's, which are its user's. */
+static int is_apart(PyObject *self, PyObject *packed)
+{
+    return PyTuple_CheckExact(packed) && !((struct queue *)self)->raw;
+}
+
+/* A list of at most MANY_MAX buffers. Returns how many were put: up to one that is put alone. */
 PyObject *kinpy_put_many(PyObject *self, PyObject *args)
 {
     struct many many = {.queue = kinpy_open_queue(self)};
@@ -31,10 +37,16 @@ PyObject *kinpy_put_many(PyObject *self, PyObject *args)
         return NULL;
     Py_buffer views[MANY_MAX];
     Py_ssize_t count = PyList_GET_SIZE(list);
+    if (count > 0 && is_apart(self, PyList_GET_ITEM(list, 0))) {
+        PyObject *done = kinpy_put_packed(self, PyList_GET_ITEM(list, 0), deadline);
+        Py_XDECREF(done);
+        return done == NULL ? NULL : PyLong_FromLong(1);
+    }
     if (count > MANY_MAX)
         count = MANY_MAX;
     for (Py_ssize_t i = 0; i < count; i++) {
-        if (PyObject_GetBuffer(PyList_GET_ITEM(list, i), &views[i], PyBUF_SIMPLE) < 0)
+        if (is_apart(self, PyList_GET_ITEM(list, i)) ||
+            PyObject_GetBuffer(PyList_GET_ITEM(list, i), &views[i], PyBUF_SIMPLE) < 0)
             break;
         many.items[i] = (struct kin_item){views[i].buf, (size_t)views[i].len};
         many.count++;

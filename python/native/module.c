@@ -208,6 +208,7 @@ static PyMethodDef functions[] = {
     {"used_bytes", used_bytes, METH_NOARGS, NULL},
     {"collect", kinpy_collect, METH_O, NULL},
     {"pack", kinpy_pack, METH_O, NULL},
+    {"pack_apart", kinpy_pack_apart, METH_O, NULL},
     {"unpack", kinpy_unpack, METH_O, NULL},
     {"arena_stat", arena_stat, METH_NOARGS, NULL},
     {"arena_reap", arena_reap, METH_NOARGS, NULL},

@@ -136,6 +136,7 @@ size_t kinpy_write_item(PyObject *item, void *buffer, size_t room);
 PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers);
 PyObject *kinpy_read_item(struct kinpy_state *state, const void *data, size_t bytes);
 PyObject *kinpy_pack(PyObject *module, PyObject *item);
+PyObject *kinpy_pack_apart(PyObject *module, PyObject *item);
 PyObject *kinpy_unpack(PyObject *module, PyObject *packed);
 /* What stands before n bytes that are an item. */
 #define KINPY_HEAD 7

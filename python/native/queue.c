@@ -93,6 +93,8 @@ static int64_t put_call(void *arg, kin_deadline deadline)
 static int64_t publish_call(void *arg, kin_deadline deadline)
 {
     struct put *put = arg;
+    if (put->key != NULL)
+        return kin_queue_publish_key(put->queue, (void *)put->data, put->bytes, put->key, deadline);
     return kin_queue_publish(put->queue, (void *)put->data, put->bytes, deadline);
 }
 
@@ -139,14 +141,24 @@ static PyObject *put_reserved(PyObject *self, void *data, size_t bytes, struct p
     return kinpy_queue_fail(self, done, ((struct kinpy_object *)self)->state->full);
 }
 
+/* Memory for a message and its key; -EAGAIN: it would be filled in vain. */
+static int reserve(struct put *put, size_t bytes, kin_deadline deadline, void **ret_data)
+{
+    if (deadline <= KIN_NOW && kin_queue_is_full(put->queue) == 1 &&
+        kin_queue_is_shutdown(put->queue) == 0)
+        return -EAGAIN;
+    size_t more = put->key != NULL ? KIN_QUEUE_KEY_HEAD + put->key->bytes : 0;
+    return kin_queue_reserve(put->queue, bytes + more, ret_data);
+}
+
 /* Long bytes go from where they are into the queue's memory. */
 static PyObject *put_bytes(PyObject *self, PyObject *item, struct put *put, kin_deadline deadline)
 {
     Py_ssize_t n = PyBytes_GET_SIZE(item);
     void *data;
-    int r = kin_queue_reserve(put->queue, (size_t)n + KINPY_HEAD, &data);
+    int r = reserve(put, (size_t)n + KINPY_HEAD, deadline, &data);
     if (r < 0)
-        return kinpy_raise(r);
+        return kinpy_queue_fail(self, r, ((struct kinpy_object *)self)->state->full);
     size_t head = kinpy_head_of_bytes(n, data);
     memcpy((char *)data + head, PyBytes_AS_STRING(item), (size_t)n);
     return put_reserved(self, data, head + (size_t)n, put, deadline);
@@ -157,9 +169,9 @@ static PyObject *put_apart(PyObject *self, PyObject *pickle, PyObject *buffers, 
                            kin_deadline deadline)
 {
     void *data;
-    int r = kin_queue_reserve(put->queue, kinpy_frame_bytes(pickle, buffers), &data);
+    int r = reserve(put, kinpy_frame_bytes(pickle, buffers), deadline, &data);
     if (r < 0)
-        return kinpy_raise(r);
+        return kinpy_queue_fail(self, r, ((struct kinpy_object *)self)->state->full);
     return put_reserved(self, data, kinpy_frame_write(pickle, buffers, data), put, deadline);
 }
 
@@ -171,17 +183,24 @@ static PyObject *put_item(PyObject *self, PyObject *item, struct put *put, kin_d
     size_t bytes = kinpy_write_item(item, buffer, sizeof buffer);
     if (bytes > 0)
         return put_memory(self, buffer, bytes, put, deadline);
-    if (PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) < UINT32_MAX && put->key == NULL)
+    if (PyBytes_CheckExact(item) && PyBytes_GET_SIZE(item) < UINT32_MAX)
         return put_bytes(self, item, put, deadline);
     PyObject *buffers = NULL, *result = NULL;
-    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item,
-                                     put->key != NULL ? NULL : &buffers);
+    PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item, &buffers);
     if (pickled != NULL)
         result = buffers == NULL ? put_buffer(self, pickled, put, deadline)
                                  : put_apart(self, pickled, buffers, put, deadline);
     Py_XDECREF(pickled);
     Py_XDECREF(buffers);
     return result;
+}
+
+PyObject *kinpy_put_packed(PyObject *self, PyObject *packed, kin_deadline deadline)
+{
+    struct put put = {.queue = kinpy_open_queue(self)};
+    return put.queue == NULL ? NULL
+                             : put_apart(self, PyTuple_GET_ITEM(packed, 0),
+                                         PyTuple_GET_ITEM(packed, 1), &put, deadline);
 }
 
 static PyObject *put_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,

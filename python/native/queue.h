@@ -23,6 +23,9 @@ PyObject *kinpy_queue_fail(PyObject *self, int64_t r, PyObject *in_time);
 PyObject *kinpy_queue_read(PyObject *self, const void *data, size_t bytes);
 PyObject *kinpy_queue_get(PyObject *self, kin_deadline deadline);
 
+/* Put what pack made of an item with long buffers. */
+PyObject *kinpy_put_packed(PyObject *self, PyObject *packed, kin_deadline deadline);
+
 /* Methods: many.c. */
 PyObject *kinpy_put_many(PyObject *self, PyObject *args);
 PyObject *kinpy_get_many(PyObject *self, PyObject *args);

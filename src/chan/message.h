@@ -57,7 +57,7 @@ int kini_message_cancel(struct kini_self *self, const void *data);
 /* A block for a message of up to bytes bytes, PRIVATE to us. -EMSGSIZE: more than there can be. */
 int kini_message_block(struct kini_self *self, uint64_t bytes, uint64_t *ret_block);
 /* With a key: how much longer that makes the block; to be written when the bytes are known. */
-#define KINI_KEY_ROOM(key_bytes) (sizeof(uint32_t) + (uint64_t)(key_bytes))
+#define KINI_KEY_ROOM(key_bytes) ((key_bytes) > 0 ? KIN_QUEUE_KEY_HEAD + (uint64_t)(key_bytes) : 0)
 void kini_message_set_key(struct kini_self *self, uint64_t block, const void *key,
                           uint32_t key_bytes);
 

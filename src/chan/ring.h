@@ -114,6 +114,8 @@ int64_t kini_ring_get_many(struct kini_self *self, struct kin_queue *queue,
 
 /* Whether a message of so many bytes can ever be in the queue: 0 or -EMSGSIZE, with both sizes. */
 int kini_queue_check_bytes(const struct kini_queue_shm *queue, uint64_t bytes);
+/* Whether the queue is one of priorities, and the key can be one. */
+int kini_queue_check_key(const struct kin_queue *queue, const struct kin_queue_key *key);
 /* The message that the caller's bytes make: a large one is copied into a block. Given up again with
  * kini_queue_drop_message if it was not put. */
 int kini_queue_make_message(struct kini_self *self, struct kin_queue *queue, const void *data,

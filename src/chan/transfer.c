@@ -138,6 +138,15 @@ static int check_priority(const struct kin_queue *queue)
     return kini_fail(-EINVAL, "a priority, but the queue was not created with KIN_PRIORITY");
 }
 
+int kini_queue_check_key(const struct kin_queue *queue, const struct kin_queue_key *key)
+{
+    if (key->data == NULL && key->bytes > 0)
+        return kini_fail(-EINVAL, "no key, but %zu bytes of it", key->bytes);
+    if (key->bytes > UINT32_MAX)
+        return kini_fail(-EMSGSIZE, "a key of %zu bytes; at most %u", key->bytes, UINT32_MAX);
+    return check_priority(queue);
+}
+
 int kin_queue_put_prio(struct kin_queue *queue, const void *data, size_t bytes, int64_t priority,
                        kin_deadline deadline)
 {
@@ -150,17 +159,14 @@ static int make_keyed(struct kini_self *self, struct kin_queue *queue, const voi
                       size_t bytes, const struct kin_queue_key *key,
                       struct kini_message *ret_message)
 {
-    if ((data == NULL && bytes > 0) || (key->data == NULL && key->bytes > 0))
-        return kini_fail(-EINVAL, "no data, but %zu bytes of it",
-                         data == NULL ? bytes : key->bytes);
-    if (key->bytes > UINT32_MAX)
-        return kini_fail(-EMSGSIZE, "a key of %zu bytes; at most %u", key->bytes, UINT32_MAX);
+    if (data == NULL && bytes > 0)
+        return kini_fail(-EINVAL, "no data, but %zu bytes of it", bytes);
     int r = kini_queue_check_bytes(queue->shm, bytes);
     if (r < 0)
         return r;
     *ret_message = (struct kini_message){
         .data = data, .bytes = bytes, .priority = key->priority, .has_key = key->bytes > 0};
-    uint64_t room = key->bytes > 0 ? KINI_KEY_ROOM(key->bytes) : 0;
+    uint64_t room = KINI_KEY_ROOM(key->bytes);
     if ((r = kini_message_block(self, bytes + room, &ret_message->block)) < 0)
         return r;
     kini_message_of(self->arena, ret_message->block)->bytes = bytes;
@@ -179,7 +185,7 @@ int kin_queue_put_key(struct kin_queue *queue, const void *data, size_t bytes,
     if (self == NULL)
         return r;
     struct kini_message message;
-    if ((r = check_priority(queue)) < 0 ||
+    if ((r = kini_queue_check_key(queue, key)) < 0 ||
         (r = make_keyed(self, queue, data, bytes, key, &message)) < 0)
         return r;
     return put_made(self, queue, &message, deadline, deadline > KIN_NOW);

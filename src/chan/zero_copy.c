@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Messages that are filled and read in place. Reserved: the block is PRIVATE to the process. Taken:
  * it is TAKEN by it, so that it goes back to the queue if the process dies. */
+#include "base/bits.h"
 #include "chan/ring.h"
 #include "sync/wait.h"
 
@@ -89,6 +90,18 @@ int kin_queue_reserve(struct kin_queue *queue, size_t bytes, void **ret_data)
     return r < 0 ? r : kini_message_reserve(self, bytes, ret_data);
 }
 
+static int publish(struct kini_self *self, struct kin_queue *queue,
+                   const struct kini_message *message, kin_deadline deadline)
+{
+    /* reserved from another queue? */
+    int64_t put = kini_queue_check_bytes(queue->shm, message->bytes);
+    if (put == 0)
+        put = kini_queue_put_message(self, queue, message, deadline);
+    if (put < 0)
+        kini_message_refused(self, message);
+    return (int)put;
+}
+
 int kin_queue_publish(struct kin_queue *queue, void *data, size_t bytes, kin_deadline deadline)
 {
     int r;
@@ -96,12 +109,26 @@ int kin_queue_publish(struct kin_queue *queue, void *data, size_t bytes, kin_dea
     struct kini_message message;
     if (self == NULL || (r = kini_message_begin(self, data, bytes, &message)) < 0)
         return r;
-    int64_t put = kini_queue_check_bytes(queue->shm, bytes); /* reserved from another queue? */
-    if (put == 0)
-        put = kini_queue_put_message(self, queue, &message, deadline);
-    if (put < 0)
-        kini_message_refused(self, &message);
-    return (int)put;
+    return publish(self, queue, &message, deadline);
+}
+
+int kin_queue_publish_key(struct kin_queue *queue, void *data, size_t bytes,
+                          const struct kin_queue_key *key, kin_deadline deadline)
+{
+    int r;
+    struct kini_self *self = kini_handle_enter(&queue->handle, KINI_OBJECT_QUEUE, &r);
+    if (self == NULL || (r = kini_queue_check_key(queue, key)) < 0)
+        return r;
+    uint64_t both = kini_min(bytes, INT64_MAX) + KINI_KEY_ROOM(key->bytes);
+    struct kini_message message;
+    if ((r = kini_message_begin(self, data, both, &message)) < 0)
+        return r;
+    message.bytes = kini_message_of(self->arena, message.block)->bytes = bytes;
+    message.priority = key->priority;
+    message.has_key = key->bytes > 0;
+    if (message.has_key)
+        kini_message_set_key(self, message.block, key->data, (uint32_t)key->bytes);
+    return publish(self, queue, &message, deadline);
 }
 
 int kin_queue_cancel(struct kin_queue *queue, void *data)

@@ -30,7 +30,20 @@ static int64_t op_put_prio(struct kill_world *world, uint32_t who)
 static int64_t op_put_key(struct kill_world *world, uint32_t who)
 {
     const unsigned char *message = world->page->actors[who].buffer;
-    return kill_store_put_key(world->queue, message, world->scenario->bytes, PUT_NUMBER);
+    const struct kin_queue_key key = kill_store_key(PUT_NUMBER);
+    return kin_queue_put_key(world->queue, message, world->scenario->bytes, &key, KIN_NOW);
+}
+
+static int64_t op_publish_key(struct kill_world *world, uint32_t who)
+{
+    const uint32_t bytes = world->scenario->bytes;
+    const struct kin_queue_key key = kill_store_key(PUT_NUMBER);
+    void *message;
+    int r = kin_queue_reserve(world->queue, bytes + KIN_QUEUE_KEY_HEAD + key.bytes, &message);
+    if (r < 0)
+        return r;
+    memcpy(message, world->page->actors[who].buffer, bytes);
+    return kin_queue_publish_key(world->queue, message, bytes, &key, KIN_NOW);
 }
 
 static int64_t op_get(struct kill_world *world, uint32_t who)
@@ -121,7 +134,8 @@ static void setup_keys(struct kill_world *world)
     empty(world);
     for (uint32_t i = 0; i < world->scenario->items; i++) {
         kill_message_make(buffer, bytes, i);
-        if (kill_store_put_key(world->queue, buffer, bytes, i) < 0)
+        const struct kin_queue_key key = kill_store_key(i);
+        if (kin_queue_put_key(world->queue, buffer, bytes, &key, KIN_NOW) < 0)
             kill_broken("no put: %s", kin_error_text());
     }
 }
@@ -254,6 +268,15 @@ static const struct kill_scenario scenarios[] = {
      .items = 22,
      .setup = setup_keys,
      .operate = {op_put_key},
+     .puts = {PUT_NUMBER},
+     CHECKED},
+    {.name = "publish by key",
+     .warm = warm_caches,
+     .kind = KIN_PRIORITY,
+     .bytes = 40,
+     .items = 12,
+     .setup = setup_keys,
+     .operate = {op_publish_key},
      .puts = {PUT_NUMBER},
      CHECKED},
     {.name = "put by priority, the first",

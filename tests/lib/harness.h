@@ -275,9 +275,8 @@ void kill_check_store(struct kill_view *view, struct kini_queue_shm *queue); /* 
 void kill_store_ledger_check(struct kill_world *world, struct kill_view *view);
 /* With which priority the item of that number is put. */
 int64_t kill_store_priority(uint32_t number);
-/* Put it with a key that comes to the same. */
-int kill_store_put_key(struct kin_queue *queue, const void *message, uint32_t bytes,
-                       uint32_t number);
+/* A key that comes to the same. */
+struct kin_queue_key kill_store_key(uint32_t number);
 /* Walk all blocks that a published cell carries. */
 bool kill_cell_carries(struct kill_view *view, uint64_t payload_off);
 

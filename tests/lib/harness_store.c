@@ -100,13 +100,11 @@ int64_t kill_store_priority(uint32_t number)
     return (int64_t)(number * 7 % 5) - 2;
 }
 
-int kill_store_put_key(struct kin_queue *queue, const void *message, uint32_t bytes,
-                       uint32_t number)
+struct kin_queue_key kill_store_key(uint32_t number)
 {
     static const char keys[5][4] = {"a", "aa", "ab", "b", "ba"};
     const char *key = keys[kill_store_priority(number) + 2];
-    return kin_queue_put_key(queue, message, bytes,
-                             &(struct kin_queue_key){.data = key, .bytes = strlen(key)}, KIN_NOW);
+    return (struct kin_queue_key){.data = key, .bytes = strlen(key)};
 }
 
 /* Whether a may come out before b. */

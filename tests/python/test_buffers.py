@@ -1,5 +1,6 @@
 """Items with long buffers: copied once on their way in, and not on their way out."""
 
+import asyncio
 import gc
 import os
 import pickle
@@ -9,6 +10,7 @@ import sys
 import pytest
 
 import kin
+from kin import queues
 
 METHODS = ["fork", "spawn", "forkserver"]
 
@@ -42,6 +44,50 @@ def test_each_length_and_queue(only_kin, kind, size):
     for blob in (got["blob"], got["more"][0]):
         assert bytes(blob.data) == data
     assert bytes(got["more"][1].data) == b"short" and got["name"] == "x"
+
+
+@pytest.mark.parametrize("kind", ["Queue", "LifoQueue", "PriorityQueue"])
+def test_every_way_in_copies_once(only_kin, kind):
+    queue, before = getattr(only_kin, kind)(3), used()
+    blobs = [Blob(bytearray(bytes([n]) * 3_000_000)) for n in range(3)]
+    assert queue.put_many([(0, "short"), (1, blobs[0]), (2, b"y" * 50_000)]) == 3
+    got = [queue.get() for _ in range(3)]
+    assert sorted(item[0] for item in got) == [0, 1, 2]
+    blob = next(item[1] for item in got if item[0] == 1)
+    assert isinstance(blob.data.obj, kin._kin.Message) and blob.data == blobs[0].data
+
+    async def put_all():
+        for n, blob in enumerate(blobs):
+            await queue.aput((n, blob))
+        late = asyncio.ensure_future(queue.aput((3, blobs[0])))
+        await asyncio.sleep(0)
+        assert not late.done()  # it is full
+        items = [await queue.aget() for _ in range(3)]
+        await late
+        return [*items, queue.get()]
+
+    for n, blob in asyncio.run(put_all()):
+        assert isinstance(blob.data.obj, kin._kin.Message) and blob.data == blobs[n % 3].data
+    del blob, got
+    for _ in range(3):
+        queue.put((0, blobs[0]))
+    with pytest.raises(queues.Full):
+        queue.put((0, blobs[0]), False)
+    with pytest.raises(queues.Full):
+        queue.put_many([(0, blobs[0])], timeout=0.01)
+    queue.shutdown()
+    with pytest.raises(kin.ShutDown):
+        queue.put((0, blobs[0]), False)
+    assert len([queue.get() for _ in range(3)]) == 3
+    assert used() - before < 1_000_000
+
+
+def test_raw_items_are_bytes_alone(only_kin):
+    queue = only_kin.Queue(raw=True)
+    for wrong in ((b"x", [pickle.PickleBuffer(b"y")]), (1, 2), ()):
+        with pytest.raises(TypeError):
+            queue.put_many([wrong])
+    assert queue.empty()
 
 
 def test_it_lies_in_shared_memory(only_kin):

@@ -178,7 +178,7 @@ def test_a_row_without_an_end():
     assert [item[0] for item in as_put([row, other])] == [0, 1]
     row = []
     row.append(row)
-    with pytest.raises(RecursionError):
+    with pytest.raises(TypeError, match="not by list"):
         kin.PriorityQueue().put(row)
 
 

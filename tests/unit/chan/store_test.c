@@ -125,6 +125,21 @@ START_TEST(keys_stay_with_messages)
     KT_IS(kin_queue_put_key(queue, "", 0, &(struct kin_queue_key){.bytes = 1}, KIN_NOW), -EINVAL);
     KT_OK(kin_queue_put_key(queue, NULL, 0, &key, KIN_NOW));
     KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NOW), 0);
+    /* published: the key needs room; refused, it stays ours */
+    KT_OK(kin_queue_reserve(queue, 1000, &taken[0]));
+    memset(taken[0], 'p', 1000);
+    KT_IS(kin_queue_publish_key(queue, taken[0], 1u << 20, &key, KIN_NOW), -EINVAL);
+    KT_IS(kin_queue_publish_key(queue, taken[0], SIZE_MAX, &key, KIN_NOW), -EINVAL);
+    KT_OK(kin_queue_publish_key(queue, taken[0], 1000 - KIN_QUEUE_KEY_HEAD - 1, &key, KIN_NOW));
+    KT_OK(kin_queue_put_key(queue, "j", 1, &(struct kin_queue_key){.data = "j", .bytes = 1},
+                            KIN_NOW));
+    KT_OK(kin_queue_put_key(queue, "l", 1, &(struct kin_queue_key){.data = "l", .bytes = 1},
+                            KIN_NOW));
+    KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NOW), 1);
+    KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NOW), 1000 - KIN_QUEUE_KEY_HEAD - 1);
+    ck_assert_int_eq(text[994], 'p');
+    KT_IS(kin_queue_get(queue, text, sizeof text, KIN_NOW), 1);
+    ck_assert_int_eq(text[0], 'l');
     kin_queue_destroy(other);
     KT_OK(kin_queue_create(arena, &(struct kin_queue_opts){.kind = KIN_LIFO}, &other));
     KT_IS(kin_queue_put_key(other, "x", 1, &key, KIN_NOW), -EINVAL);
