@@ -137,7 +137,7 @@ FAULTS = [
      "    }\n    count_again(self->arena, queue);\n}\n", "    }\n}\n",
      [("kill_zero_copy", "take what was returned")]),
     ("a message that comes back goes to the front", "chan/returned.c",
-     "    while (at != 0 && goes_before(kini_message_of(arena, at), message)) {\n",
+     "    while (at != 0 && kini_message_goes_before(arena, at, block)) {\n",
      "    while (false) {\n",
      [("kill_zero_copy", "take two, the other way round")]),
     ("who destroys its handle keeps what it took", "chan/queue.c",
