@@ -4,6 +4,7 @@
 #include "arena/arena.h"
 #include "chan/pipe.h"
 #include "lib/kin_test.h"
+#include "lib/refuse.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -127,11 +128,18 @@ static bool receive(struct received *all)
     return true;
 }
 
-/* Wherever in its send it is, another one sends behind it, and does not wait for it. */
-static void stop_and_go(struct kt_random *random, bool goes_on)
+struct round {
+    uint64_t some; /* messages, then it is stopped */
+    bool goes_on, refused;
+};
+
+/* Wherever in its send it is, another one sends behind it, and does not wait for it; nor if it may
+ * not fence the one that is stopped. */
+static int stop_and_go(void *arg)
 {
+    const struct round *round = arg;
     struct received all = {0, 0};
-    uint64_t ours = 1ull << 32, some = 1 + kt_random_below(random, 3000);
+    uint64_t ours = 1ull << 32, some = round->some;
     int status;
     begin();
     pid_t pid = kt_fork(child_sends_for_ever, NULL);
@@ -141,8 +149,9 @@ static void stop_and_go(struct kt_random *random, bool goes_on)
     ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
     while (receive(&all)) /* so that there is room */
         ;
+    ck_assert(!round->refused || kt_refuse_fences(EPERM));
     KT_IS(kin_pipe_try_send(a, &ours, sizeof ours), 0);
-    if (goes_on) {
+    if (round->goes_on) {
         kill(pid, SIGCONT);
         some = all.next + 1000;
         while (all.next < some)
@@ -156,13 +165,27 @@ static void stop_and_go(struct kt_random *random, bool goes_on)
     ck_assert_uint_eq(all.ours, 1);
     ck_assert_uint_ge(all.next, kini_load_sc(&sent[0]));
     finish();
+    return 0;
 }
 
 START_TEST(stopped_and_killed)
 {
     struct kt_random random = kt_random_of("stopped", 0);
-    for (int i = 0; i < 60; i++)
-        stop_and_go(&random, i % 2 == 0);
+    for (int i = 0; i < 60; i++) {
+        struct round round = {1 + kt_random_below(&random, 3000), i % 2 == 0, false};
+        stop_and_go(&round);
+    }
+}
+END_TEST
+
+/* Each time in a process of its own: what is refused to it is so for ever. */
+START_TEST(stopped_and_killed_without_fences)
+{
+    struct kt_random random = kt_random_of("without fences", 0);
+    for (int i = 0; i < 30 && kt_can_refuse_fences(); i++) {
+        struct round round = {1 + kt_random_below(&random, 3000), i % 2 == 0, true};
+        KT_IS(kt_in_child(stop_and_go, &round), 0);
+    }
 }
 END_TEST
 
@@ -174,5 +197,6 @@ int main(void)
     tcase_set_timeout(t, 100);
     tcase_add_test(t, forked_in_the_middle);
     tcase_add_test(t, stopped_and_killed);
+    tcase_add_test(t, stopped_and_killed_without_fences);
     return kt_run(suite);
 }
