@@ -33,19 +33,30 @@ struct frame {
 
 /* --- collect -------------------------------------------------------------------------------- */
 
-/* Asked by the pickler: true if the buffer is to be in the pickle. */
-PyObject *kinpy_collect(PyObject *module, PyObject *buffer)
+/* Asked by a pickler: true if the buffer is to be in the pickle. apart: NULL if all are. */
+static PyObject *collect(PyObject *apart, PyObject *buffer)
 {
-    struct kinpy_state *state = PyModule_GetState(module);
     const Py_buffer *view = PyPickleBuffer_GetBuffer(buffer);
     if (view == NULL)
         return NULL;
-    if (state->apart == NULL || view->len < APART_LEAST || !PyBuffer_IsContiguous(view, 'A') ||
-        PyList_GET_SIZE(state->apart) == BUFFERS_MOST)
+    if (apart == NULL || view->len < APART_LEAST || !PyBuffer_IsContiguous(view, 'A') ||
+        PyList_GET_SIZE(apart) == BUFFERS_MOST)
         Py_RETURN_TRUE;
-    if (PyList_Append(state->apart, buffer) < 0)
+    if (PyList_Append(apart, buffer) < 0)
         return NULL;
     Py_RETURN_FALSE;
+}
+
+PyObject *kinpy_collect(PyObject *module, PyObject *buffer)
+{
+    struct kinpy_state *state = PyModule_GetState(module);
+    return collect(state->apart, buffer);
+}
+
+PyObject *kinpy_collector(PyObject *apart)
+{
+    static PyMethodDef method = {"collect", collect, METH_O, NULL};
+    return PyCFunction_New(&method, apart);
 }
 
 /* --- write ---------------------------------------------------------------------------------- */

@@ -347,23 +347,13 @@ size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD])
     return KINPY_HEAD;
 }
 
-#ifndef Py_GIL_DISABLED
-/* A pickler is used again, since to make one costs more than to use it; until somebody registers
- * another function for a type, for it has a copy of those. */
-static int is_current(struct kinpy_state *state)
-{
-    return state->pickler != NULL &&
-           PyObject_RichCompareBool(state->seen_reducers, state->reducers, Py_EQ) == 1 &&
-           PyObject_RichCompareBool(state->seen_copyreg, state->copyreg, Py_EQ) == 1;
-}
-
 /* ForkingPickler takes no keywords: it is made, and then told of the buffers. */
-static PyObject *make_pickler(struct kinpy_state *state)
+static PyObject *make_pickler(struct kinpy_state *state, PyObject *buffer, PyObject *collect)
 {
-    PyObject *pickler = PyObject_CallOneArg(state->new_pickler, state->buffer);
+    PyObject *pickler = PyObject_CallOneArg(state->new_pickler, buffer);
     PyObject *table = pickler == NULL ? NULL : PyObject_GetAttrString(pickler, "dispatch_table");
-    PyObject *args = table == NULL ? NULL : Py_BuildValue("OOi", pickler, state->buffer, 5);
-    PyObject *more = args == NULL ? NULL : Py_BuildValue("{sO}", "buffer_callback", state->collect);
+    PyObject *args = table == NULL ? NULL : Py_BuildValue("OOi", pickler, buffer, 5);
+    PyObject *more = args == NULL ? NULL : Py_BuildValue("{sO}", "buffer_callback", collect);
     PyObject *done = more == NULL ? NULL : PyObject_Call(state->init_pickler, args, more);
     if (done == NULL || PyObject_SetAttrString(pickler, "dispatch_table", table) < 0)
         Py_CLEAR(pickler);
@@ -372,15 +362,6 @@ static PyObject *make_pickler(struct kinpy_state *state)
     Py_XDECREF(args);
     Py_XDECREF(table);
     return pickler;
-}
-
-static int renew(struct kinpy_state *state)
-{
-    Py_XSETREF(state->seen_reducers, PyDict_Copy(state->reducers));
-    Py_XSETREF(state->seen_copyreg, PyDict_Copy(state->copyreg));
-    Py_XSETREF(state->buffer, PyObject_CallNoArgs(state->new_buffer));
-    Py_XSETREF(state->pickler, state->buffer == NULL ? NULL : make_pickler(state));
-    return state->pickler != NULL && state->seen_reducers != NULL && state->seen_copyreg != NULL;
 }
 
 static PyObject *call(PyObject *object, const char *method, PyObject *argument)
@@ -394,29 +375,74 @@ static PyObject *call(PyObject *object, const char *method, PyObject *argument)
 }
 
 /* Into an empty buffer. */
-static PyObject *dump(struct kinpy_state *state, PyObject *item)
+static PyObject *dump(PyObject *pickler, PyObject *buffer, PyObject *item)
 {
     PyObject *results[3] = {NULL}, *pickle = NULL, *zero = PyLong_FromLong(0);
-    if (zero != NULL && (results[0] = call(state->buffer, "seek", zero)) != NULL &&
-        (results[1] = call(state->buffer, "truncate", NULL)) != NULL &&
-        (results[2] = call(state->pickler, "dump", item)) != NULL)
-        pickle = call(state->buffer, "getvalue", NULL);
+    if (zero != NULL && (results[0] = call(buffer, "seek", zero)) != NULL &&
+        (results[1] = call(buffer, "truncate", NULL)) != NULL &&
+        (results[2] = call(pickler, "dump", item)) != NULL)
+        pickle = call(buffer, "getvalue", NULL);
     Py_XDECREF(zero);
     for (int i = 0; i < 3; i++)
         Py_XDECREF(results[i]);
     return pickle;
 }
 
+/* apart: the list of the long buffers. */
+static void hand_over(PyObject *apart, PyObject **ret_buffers)
+{
+    if (PyList_GET_SIZE(apart) > 0)
+        *ret_buffers = Py_NewRef(apart);
+}
+
+/* With a pickler of its own. */
+static PyObject *pickle_alone(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers)
+{
+    if (ret_buffers == NULL)
+        return PyObject_CallOneArg(state->dumps, item);
+    PyObject *apart = PyList_New(0);
+    PyObject *collect = apart == NULL ? NULL : kinpy_collector(apart);
+    PyObject *buffer = collect == NULL ? NULL : PyObject_CallNoArgs(state->new_buffer);
+    PyObject *pickler = buffer == NULL ? NULL : make_pickler(state, buffer, collect);
+    PyObject *pickle = pickler == NULL ? NULL : dump(pickler, buffer, item);
+    if (pickle != NULL)
+        hand_over(apart, ret_buffers);
+    Py_XDECREF(pickler);
+    Py_XDECREF(buffer);
+    Py_XDECREF(collect);
+    Py_XDECREF(apart);
+    return pickle;
+}
+
+/* A pickler is used again, since to make one costs more than to use it; until somebody registers
+ * another function for a type, for it has a copy of those. */
+static int is_current(struct kinpy_state *state)
+{
+    return state->pickler != NULL &&
+           PyObject_RichCompareBool(state->seen_reducers, state->reducers, Py_EQ) == 1 &&
+           PyObject_RichCompareBool(state->seen_copyreg, state->copyreg, Py_EQ) == 1;
+}
+
+static int renew(struct kinpy_state *state)
+{
+    Py_XSETREF(state->seen_reducers, PyDict_Copy(state->reducers));
+    Py_XSETREF(state->seen_copyreg, PyDict_Copy(state->copyreg));
+    Py_XSETREF(state->buffer, PyObject_CallNoArgs(state->new_buffer));
+    Py_XSETREF(state->pickler,
+               state->buffer == NULL ? NULL : make_pickler(state, state->buffer, state->collect));
+    return state->pickler != NULL && state->seen_reducers != NULL && state->seen_copyreg != NULL;
+}
+
 PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers)
 {
     if (ret_buffers != NULL)
         *ret_buffers = NULL;
-    if (state->is_pickling) /* an item that pickles on its own account, or another thread */
-        return PyObject_CallOneArg(state->dumps, item);
-    state->is_pickling = 1;
+    if (atomic_exchange(&state->is_pickling, 1)) /* another thread, or what item calls */
+        return pickle_alone(state, item, ret_buffers);
     state->apart = ret_buffers == NULL ? NULL : PyList_New(0);
-    PyObject *pickle =
-        is_current(state) || (!PyErr_Occurred() && renew(state)) ? dump(state, item) : NULL;
+    PyObject *pickle = NULL;
+    if (is_current(state) || (!PyErr_Occurred() && renew(state)))
+        pickle = dump(state->pickler, state->buffer, item);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);
     /* Not with what is left of a failure in it, and not with much memory. */
@@ -424,21 +450,13 @@ PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret
         Py_CLEAR(state->pickler);
     else
         Py_XDECREF(call(state->pickler, "clear_memo", NULL)); /* it keeps the item's parts */
-    if (pickle != NULL && state->apart != NULL && PyList_GET_SIZE(state->apart) > 0)
-        *ret_buffers = Py_NewRef(state->apart);
+    if (pickle != NULL && state->apart != NULL)
+        hand_over(state->apart, ret_buffers);
     Py_CLEAR(state->apart);
     PyErr_Restore(type, value, traceback);
-    state->is_pickling = 0;
+    atomic_store(&state->is_pickling, 0);
     return pickle;
 }
-#else /* threads that run at once do not share a pickler */
-PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers)
-{
-    if (ret_buffers != NULL)
-        *ret_buffers = NULL;
-    return PyObject_CallOneArg(state->dumps, item);
-}
-#endif
 
 PyObject *kinpy_pack(PyObject *module, PyObject *item)
 {

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include <kin/kin.h>
 
@@ -31,8 +32,8 @@ struct kinpy_state {
     struct kin_arena *arena;                /* where new objects are made */
     struct kin_arena *others[KINPY_OTHERS]; /* of objects that were made before that one came */
     uint32_t others_count;
-    pthread_mutex_t mutex; /* guards the arenas */
-    int is_pickling;
+    pthread_mutex_t mutex;   /* guards the arenas */
+    atomic_bool is_pickling; /* guards the pickler, what it knows, and apart */
 #define KINPY_MEMBER(name) PyObject *name;
     KINPY_OBJECTS(KINPY_MEMBER)
 #undef KINPY_MEMBER
@@ -142,8 +143,10 @@ PyObject *kinpy_unpack(PyObject *module, PyObject *packed);
 #define KINPY_HEAD 7
 size_t kinpy_head_of_bytes(Py_ssize_t n, unsigned char ret_head[KINPY_HEAD]);
 
-/* Items with long buffers: buffers.c */
+/* Items with long buffers: buffers.c. What a pickler asks of each buffer: that of the module, and
+ * one whose long buffers go into that list. */
 PyObject *kinpy_collect(PyObject *module, PyObject *buffer);
+PyObject *kinpy_collector(PyObject *apart);
 /* How long a message may become; write it, and how long it is. */
 size_t kinpy_frame_bytes(PyObject *pickle, PyObject *buffers);
 size_t kinpy_frame_write(PyObject *pickle, PyObject *buffers, char *data);

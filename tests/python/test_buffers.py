@@ -6,6 +6,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -98,6 +99,49 @@ def test_it_lies_in_shared_memory(only_kin):
     assert not got.readonly
     got[0] = 7
     assert got[0] == 7 and queue.empty()
+
+
+def test_threads_that_pickle_at_once(only_kin):
+    """None of them finds its buffers in the pickle, or another one's."""
+    queue, ready = only_kin.Queue(), threading.Barrier(4)
+
+    def put(me):
+        ready.wait()
+        for n in range(50):
+            queue.put((me, n, Blob(bytearray([me]) * 40_000), Blob(bytearray([n]) * 50_000)))
+
+    threads = [threading.Thread(target=put, args=(me,)) for me in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(200):
+        me, n, mine, blob = queue.get(timeout=50)
+        assert isinstance(mine.data.obj, kin._kin.Message)
+        assert bytes(mine.data) == bytes([me]) * 40_000
+        assert bytes(blob.data) == bytes([n]) * 50_000
+        del mine, blob
+    for thread in threads:
+        thread.join()
+
+
+class Puts:
+    """Puts something else while it is pickled."""
+
+    def __init__(self, queue):
+        self.queue = queue
+
+    def __reduce_ex__(self, protocol):
+        self.queue.put(Blob(bytearray(b"i" * 60_000)))
+        return str, ("outer",)
+
+
+def test_an_item_that_puts_while_it_is_pickled(only_kin):
+    queue, inside = only_kin.Queue(), only_kin.Queue()
+    queue.put((Blob(bytearray(b"a" * 70_000)), Puts(inside), Blob(bytearray(b"b" * 80_000))))
+    before, said, behind = queue.get()
+    inner = inside.get()
+    assert said == "outer"
+    for blob, data in ((before, b"a" * 70_000), (inner, b"i" * 60_000), (behind, b"b" * 80_000)):
+        assert isinstance(blob.data.obj, kin._kin.Message) and bytes(blob.data) == data
 
 
 def test_read_only_stays_so(only_kin):
