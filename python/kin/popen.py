@@ -4,11 +4,14 @@ A child that is forked is one of kin's processes. For those that are interpreter
 its main module is imported. So what that module makes of kin is made in the family's arena.
 """
 
+import atexit
 import os
 import sys
 import threading
 from functools import partial
-from multiprocessing import forkserver, popen_fork, popen_forkserver, popen_spawn_posix, spawn, util
+from multiprocessing import (
+    forkserver, popen_fork, popen_forkserver, popen_spawn_posix, resource_tracker, spawn, util
+)
 from multiprocessing.context import get_spawning_popen
 
 from . import _kin
@@ -17,6 +20,22 @@ __all__ = ["ForkPopen", "ForkServerPopen", "SpawnPopen"]
 
 _launching = threading.local()
 
+# A fork for which preserve_fd is set goes on to use the resource tracker of its parent (3.14, 3.15).
+_intent = getattr(resource_tracker, "_fork_intent", None) or threading.local()
+
+
+def _bootstrap(process_obj, parent):
+    """In the child. Since 3.13 what is to be done at its end is done here, and before by process_obj."""
+    _intent.preserve_fd = False
+    if sys.version_info < (3, 13):
+        return process_obj._bootstrap(parent_sentinel=parent)
+    atexit._clear()
+    atexit.register(util._exit_function)
+    try:
+        return process_obj._bootstrap(parent_sentinel=parent)
+    finally:
+        atexit._run_exitfuncs()
+
 
 class ForkPopen(popen_fork.Popen):
     """A fork. Its sentinel is a pidfd, and so is its parent's, for which it needs no pipe."""
@@ -24,11 +43,11 @@ class ForkPopen(popen_fork.Popen):
     def _launch(self, process_obj):
         name = process_obj.name.encode()[:31].decode(errors="ignore")
         parent = os.pidfd_open(os.getpid())
+        _intent.preserve_fd = True
         try:
-            self._child = _kin.Child(
-                partial(process_obj._bootstrap, parent_sentinel=parent), name, process_obj.daemon
-            )
+            self._child = _kin.Child(partial(_bootstrap, process_obj, parent), name, process_obj.daemon)
         finally:
+            _intent.preserve_fd = False
             os.close(parent)
         self.pid = self._child.pid
         self.sentinel = self._child.fileno()

@@ -45,15 +45,23 @@ def _reduce(obj):
     return _laid_over, (type(obj), obj._wrapper)
 
 
+def _size(type_):
+    try:
+        return max(ctypes.sizeof(type_), 1)
+    except TypeError:
+        letters = "".join(typecode_to_type)
+        raise TypeError(f"bad typecode {type_!r}: a ctypes type or one of {letters} is expected") from None
+
+
 def _new_value(type_, *place):
-    size = max(ctypes.sizeof(type_), 1)
+    size = _size(type_)
     return _laid_over(type_, _Memory(False, _letter(type_), size, 1, *place))
 
 
 def _new_array(type_, length, *place):
     if length < 0:
         raise ValueError("Array length must be >= 0, not %d" % length)
-    size = max(ctypes.sizeof(type_), 1)
+    size = _size(type_)
     return _laid_over(type_, _Memory(True, _letter(type_), size, max(length, 1), *place), length)
 
 

@@ -1,5 +1,6 @@
 """Processes: how they end, who is told, and what is left when a parent is killed."""
 
+import atexit
 import os
 import select
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing import util
 
 import pytest
 
@@ -37,6 +39,32 @@ def test_exit_codes(mp, code, exitcode):
     process.start()
     process.join()
     assert process.exitcode == exitcode
+
+
+def say_late(write):
+    """In a child of a child, which does not wait for it."""
+    time.sleep(0.05)
+    os.write(write, b"a grandchild, ")
+
+
+def say_at_the_end(mp, write):
+    """In a child."""
+    util.Finalize(None, os.write, args=(write, b"a finalizer"), exitpriority=-1)
+    if sys.version_info >= (3, 13):
+        atexit.register(os.write, write, b"atexit, ")
+    mp.Process(target=say_late, args=(write,)).start()
+
+
+def test_the_end_of_a_child(mp):
+    """What was to be done then is done, and its children are waited for."""
+    read, write = os.pipe()
+    process = mp.Process(target=say_at_the_end, args=(mp, write))
+    process.start()
+    process.join()
+    expected = [b"atexit"] * (sys.version_info >= (3, 13)) + [b"a grandchild", b"a finalizer"]
+    assert process.exitcode == 0 and os.read(read, 100).split(b", ") == expected
+    os.close(read)
+    os.close(write)
 
 
 def test_an_exception(mp, capfd):

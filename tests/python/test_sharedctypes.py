@@ -140,6 +140,13 @@ def test_errors(mp):
         mp.Array("c", 2)[0] = "xy"
 
 
+@pytest.mark.parametrize("kind", ["Value", "RawValue", "Array", "RawArray"])
+def test_what_is_no_type_is_named(only_kin, kind):
+    for wrong in ("x", int, 5):
+        with pytest.raises(TypeError, match=f"bad typecode {wrong!r}"):
+            getattr(only_kin, kind)(wrong, 3)
+
+
 def test_the_bytes_are_reachable(mp):
     items = mp.RawArray("i", range(4))
     view = memoryview(items)
