@@ -22,6 +22,7 @@ METHODS = ("fork", "spawn", "forkserver")
 ALL = METHODS
 
 _INSIDE = "looks at semaphores inside the standard library's Condition"
+_ENDED = "wants a lock to stay with a process that has ended, if it has; here it is free again"
 
 # Test: the start methods for which it fails, and why that is right.
 EXPECTED = {
@@ -46,6 +47,8 @@ EXPECTED = {
     "TestLock.test_repr_rlock": (
         ALL, "wants a lock to stay with a thread that has ended; here it is free again"
     ),
+    "TestLock.test_lock_locked_2processes": (ALL, _ENDED),
+    "TestLock.test_rlock_locked_2processes": (ALL, _ENDED),
     "TestSharedMemory.test_shared_memory_name_with_embedded_null": (
         ALL, "changes the name inside an object; here unlink does not look at it"
     ),
@@ -61,6 +64,7 @@ if sys.version_info >= (3, 14):
 # It depends on how quick a child is; on how new the tests are.
 EITHER = {
     "TestIgnoreEINTR.test_ignore", "TestLock.test_repr_rlock",
+    "TestLock.test_lock_locked_2processes", "TestLock.test_rlock_locked_2processes",
     "TestSharedMemory.test_shared_memory_name_with_embedded_null",
 }
 
