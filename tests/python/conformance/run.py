@@ -12,6 +12,7 @@ import concurrent.futures
 import importlib.util
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -124,25 +125,20 @@ space.get("tearDownModule", lambda: None)()
 def run_class(name, use_kin, method, limit=300):
     """Names of the tests that passed, were skipped, and failed; what it printed; its seconds."""
     code = RUN.format(name=name, use_kin=use_kin, method=method, here=HERE, hang=HANG, managers=False)
-    report, start = f"/proc/self/fd/{os.memfd_create('report')}", time.monotonic()
-    number = int(report.rsplit("/", 1)[1])
-    child = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", code, report],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        pass_fds=[number], start_new_session=True,
-    )
-    try:
-        text = child.communicate(timeout=limit)[0]
-    except subprocess.TimeoutExpired:
-        text = None
-    try:
+    start = time.monotonic()
+    with open(os.memfd_create("report"), "r+b") as report, open(os.memfd_create("said"), "r+b") as said:
+        child = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", code, f"/proc/self/fd/{report.fileno()}"],
+            stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+            pass_fds=[report.fileno()], start_new_session=True,
+        )
+        pidfd = os.pidfd_open(child.pid)
+        is_over = select.select([pidfd], [], [], limit)[0]
         os.killpg(child.pid, signal.SIGKILL)  # and what tests that failed have left
-    except ProcessLookupError:
-        pass
-    if text is None:
-        text = child.communicate()[0] + b"\nHANGS"
-    with open(number, "rb") as file:
-        found = file.read()
+        child.wait()  # only now: until then nobody else has that number
+        os.close(pidfd)
+        said.seek(0)
+        text, found = said.read() + (b"" if is_over else b"\nHANGS"), report.read()
     text = text.decode(errors="replace")
     passed, skipped, failed = json.loads(found) if found else ([], [], [f"{name}.NO_REPORT"])
     return passed, skipped, failed, text, time.monotonic() - start
