@@ -5,6 +5,7 @@
 #include "arena/ilock.h"
 #include "base/bits.h"
 #include "chan/message.h"
+#include "chan/ring.h"
 
 #include <string.h>
 
@@ -155,7 +156,22 @@ bool kini_heap_is_whole(const struct kin_arena *arena, uint64_t heap, uint64_t c
     return true;
 }
 
-/* Others may be using it: entries are moved a word at a time, so each word is one that was put. */
+/* The block of an entry is freed when it is in no entry any more, but it may be met before: then it
+ * is looked at again, by which time the entry has another, or does not count. What is damaged stays
+ * so. Entries are moved a word at a time, so each word is one that was put. */
+static bool entry_is_good(const struct kin_arena *arena, struct kini_store_shm *store,
+                          uint64_t heap, uint64_t i)
+{
+    kini_a64 *block =
+        (kini_a64 *)&((struct kini_entry_shm *)kini_at(arena, heap + KINI_HEAP_PREFIX))[i].block;
+    for (int looks = 0; looks < KINI_LOOKS_AT_DAMAGE; looks++) {
+        if (kini_message_is_whole(arena, kini_load(block)) || kini_load_acq(&store->count) <= i)
+            return true;
+        kini_pause();
+    }
+    return false;
+}
+
 static bool is_heap(const struct kin_arena *arena, struct kini_store_shm *store, uint32_t tag,
                     uint64_t heap)
 {
@@ -165,11 +181,10 @@ static bool is_heap(const struct kin_arena *arena, struct kini_store_shm *store,
         !kini_block_is_owned(arena, heap, tag,
                              KINI_HEAP_PREFIX + cap * sizeof(struct kini_entry_shm)))
         return false;
-    const struct kini_entry_shm *entries = kini_at(arena, heap + KINI_HEAP_PREFIX);
-    for (uint64_t i = 0; i < count; i++)
-        if (!kini_message_is_whole(arena, entries[i].block))
-            return false;
-    return true;
+    bool good = true;
+    for (uint64_t i = 0; i < count && good; i++)
+        good = entry_is_good(arena, store, heap, i);
+    return good;
 }
 
 bool kini_heap_is_good(const struct kin_arena *arena, struct kini_store_shm *store, uint32_t tag)

@@ -5,6 +5,7 @@
 #include "lib/kin_test.h"
 #include "lib/stranger.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -224,6 +225,36 @@ START_TEST(positions_one_behind_are_no_damage)
 }
 END_TEST
 
+static kini_a32 done_looking;
+
+static void *send_and_receive(void *ends)
+{
+    struct kin_pipe *const *both = ends;
+    static char data[70000];
+    while (!kini_load(&done_looking)) {
+        for (size_t i = 0; i < 3; i++)
+            KT_CHECK(kin_pipe_send(both[1], data, i % 2 ? 10 : sizeof data, KIN_NEVER) == 0);
+        for (size_t i = 0; i < 3; i++)
+            KT_CHECK(kin_pipe_recv(both[0], data, sizeof data, KIN_NEVER) > 0);
+    }
+    return NULL;
+}
+
+START_TEST(found_while_it_is_used)
+{
+    struct kin_pipe *ends[2] = {opened(KIN_PIPE_A), opened(KIN_PIPE_B)};
+    pthread_t user;
+    done_looking = 0;
+    pthread_create(&user, NULL, send_and_receive, ends);
+    for (int i = kt_scaled(5000); i > 0; i--)
+        KT_IS(find(i % 2 ? KIN_PIPE_A : KIN_PIPE_B), 0);
+    kini_store(&done_looking, 1);
+    pthread_join(user, NULL);
+    kin_pipe_close(ends[0]);
+    kin_pipe_close(ends[1]);
+}
+END_TEST
+
 /* --- strangers -------------------------------------------------------------------------------- */
 
 /* Opens end b and sends 20 numbers. */
@@ -375,6 +406,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, one_way_and_options);
     tcase_add_test(t, bad_input);
     tcase_add_test(t, positions_one_behind_are_no_damage);
+    tcase_add_test(t, found_while_it_is_used);
     t = kt_case(suite, "strangers", 60);
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_loop_test(t, all_that_was_sent_and_then_the_end, 0, 6);

@@ -346,6 +346,43 @@ START_TEST(everything_once)
 }
 END_TEST
 
+static _Atomic int done_looking;
+
+/* Blocks come and go: of runs of their own, which are no blocks any more when they are freed. */
+static void *put_and_get(void *arg)
+{
+    static char data[200000];
+    const bool by_priority = (uintptr_t)arg == KIN_PRIORITY;
+    for (uint64_t i = 0; !atomic_load(&done_looking); i++) {
+        for (int64_t k = 0; k < 3; k++)
+            KT_CHECK((by_priority
+                          ? kin_queue_put_prio(queue, data, 70000, k ^ (int64_t)(i & 3), KIN_NEVER)
+                          : kin_queue_put(queue, data, 70000, KIN_NEVER)) == 0);
+        for (int k = 0; k < 3; k++)
+            KT_CHECK(kin_queue_get(queue, data, sizeof data, KIN_NEVER) == 70000);
+    }
+    return NULL;
+}
+
+/* Who opens it looks at all that is in it. */
+START_TEST(found_while_it_is_used)
+{
+    pthread_t user;
+    make((struct kin_queue_opts){
+        .kind = (uint32_t)_i % 3, .max_items = _i < 3 ? 0 : 3, .name = "used"});
+    atomic_store(&done_looking, 0);
+    pthread_create(&user, NULL, put_and_get, (void *)(uintptr_t)(_i % 3));
+    for (int i = kt_scaled(20000); i > 0; i--) {
+        struct kin_queue *same;
+        KT_OK(kin_queue_find(arena, "used", &same));
+        kin_queue_destroy(same);
+    }
+    atomic_store(&done_looking, 1);
+    pthread_join(user, NULL);
+    finish();
+}
+END_TEST
+
 /* --- shutdown ------------------------------------------------------------------------------- */
 
 START_TEST(shutdown_drains)
@@ -461,6 +498,7 @@ int main(void)
     tcase_add_test(t, grows_and_shrinks);
     t = kt_case(suite, "threads", 60);
     tcase_add_loop_test(t, everything_once, 0, 24);
+    tcase_add_loop_test(t, found_while_it_is_used, 0, 6);
     t = kt_case(suite, "shutdown", 30);
     tcase_add_test(t, shutdown_drains);
     tcase_add_loop_test(t, shutdown_wakes_everybody, 0, 2);
