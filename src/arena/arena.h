@@ -37,6 +37,7 @@ struct kini_self {
     uint32_t locks;       /* depth of the lock stack */
     uint32_t idle_slices; /* of the present wait */
     bool interrupted;     /* the last sleep, by a signal that ends waits */
+    int refused;          /* the last sleep: an error that ends the wait, or 0 */
     uint32_t waits;       /* that began, to try a long spin now and then */
     uint32_t slice_ended; /* nothing came: look after the dead before the next */
     uint32_t spins;       /* waits that began */

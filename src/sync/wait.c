@@ -71,18 +71,23 @@ int64_t kini_wait_spin(struct kini_self *self, kini_attempt_fn attempt, void *ar
     return -EAGAIN;
 }
 
-/* Not at once when the slice ends: what is waited for may have come, and a look can take long. */
-static void after_slice(struct kini_self *self)
+/* Not at once when the slice ends: what is waited for may have come, and a look can take long. Only
+ * now it is asked whether this is a child of vfork, which costs a system call. */
+static int after_slice(struct kini_self *self)
 {
     if (self->slice_ended == 0)
-        return;
+        return 0;
     self->slice_ended = 0;
+    int r = kini_refuse_vfork(self);
+    if (r < 0)
+        return r;
     kini_watch_look(self);
     self->idle_slices++;
     /* Idle: what we do not need goes back. Not sooner: a message of 100 MB in fresh memory takes
      * longer than a slice, and would find its memory fresh each time. */
     if (kini_watch_is_long(self, kin_now_ns()))
         kini_block_caches_trim(self);
+    return 0;
 }
 
 static __thread int interruptible __attribute__((tls_model("initial-exec")));
@@ -110,7 +115,8 @@ static void learn_from_sleep(struct kini_self *self, int64_t since_ns)
 bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
 {
     struct kini_thread_shm *me = self->shm;
-    after_slice(self);
+    if ((self->refused = after_slice(self)) < 0)
+        return true;
     int64_t now = kin_now_ns();
     kini_watch_if_overdue(self, now);
     kin_deadline slice = kini_watch_slice(self, now);
@@ -210,15 +216,12 @@ int64_t kini_wait_for(struct kini_self *self, struct kini_waitq_shm *queue, kin_
         kini_watch_if_overdue(self, kin_now_ns());
     if (r != -EAGAIN)
         return r;
-    int vforked = kini_refuse_vfork(self);
-    if (vforked < 0)
-        return vforked;
     kini_store(&self->shm->waits, kini_load(&self->shm->waits) + 1);
     kini_store(&self->shm->wait_since_ns, (uint64_t)kin_now_ns());
     self->idle_slices = 0;
     r = sleep_until(self, queue, deadline, attempt, arg, false);
     kini_watch_leave(self);
-    return r;
+    return r == -ETIMEDOUT && self->refused < 0 ? self->refused : r;
 }
 
 int64_t kini_wait_on(struct kini_self *self, struct kini_waitq_shm *queue, kini_attempt_fn attempt,

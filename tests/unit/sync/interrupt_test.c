@@ -4,6 +4,7 @@
 
 #include <kin/kin.h>
 #include <sys/eventfd.h>
+#include <unistd.h>
 
 #define DONE    words[0]
 #define HANDLED words[1]
@@ -255,6 +256,30 @@ START_TEST(a_condition_waits_for_its_lock)
 }
 END_TEST
 
+/* It runs in our memory, while we stand still: nobody would ever come. */
+START_TEST(a_child_of_vfork_is_refused)
+{
+    static volatile int result;
+    set_up();
+    for (int kind = 0; kind < KINDS; kind++) {
+        if (waits_of[kind] == of_rwlock || waits_of[kind] == of_process)
+            continue; /* it is the writer itself, and starts no process */
+        result = 0;
+        pid_t pid = vfork();
+        if (pid == 0) {
+            result = waits_of[kind](KIN_NEVER);
+            _exit(0);
+        }
+        KT_IS(kt_wait(pid), 0);
+        KT_IS(result, -ECHILD);
+    }
+    KT_OK(kin_semaphore_release(semaphore)); /* and what it did has hurt nobody */
+    KT_OK(kin_semaphore_acquire(semaphore, KIN_NEVER));
+    KT_IS(kin_queue_put(full, "y", 1, kin_after_ms(60)), -ETIMEDOUT);
+    clean_up();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("sync/interrupt");
@@ -262,5 +287,7 @@ int main(void)
     tcase_add_loop_test(t, a_signal_ends_it, 0, forms());
     tcase_add_loop_test(t, others_go_on, 0, forms());
     tcase_add_loop_test(t, a_condition_waits_for_its_lock, 0, forms());
+    if (has_processes()) /* who follow no vfork */
+        tcase_add_test(t, a_child_of_vfork_is_refused);
     return kt_run(suite);
 }
