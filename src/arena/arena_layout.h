@@ -57,7 +57,7 @@
 #include "base/atomic.h"
 
 #define KINI_MAGIC          0x0061656e6172696bull /* "kinarea" */
-#define KINI_LAYOUT_VERSION 4u
+#define KINI_LAYOUT_VERSION 5u
 
 #define KINI_UNIT_BYTES       65536u
 #define KINI_PARTICIPANTS_MAX 1024u

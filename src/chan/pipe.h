@@ -23,9 +23,10 @@ static inline struct kini_self *kini_pipe_enter(struct kin_pipe *end, int *ret_e
     return kini_handle_enter(&end->handle, KINI_OBJECT_PIPE_END, ret_error);
 }
 
+/* Of a damaged end it may be anything, so it is found by numbers. */
 static inline struct kini_pipe_shm *kini_pipe_of(struct kini_pipe_end_shm *end)
 {
-    return (void *)((char *)end + end->pipe_delta);
+    return (void *)((uintptr_t)end + (uint64_t)end->pipe_delta);
 }
 
 static inline struct kini_pipe_end_shm *

@@ -225,6 +225,19 @@ START_TEST(positions_one_behind_are_no_damage)
 }
 END_TEST
 
+/* Where it says that its pipe is there may be nothing: the pipe is left alone, and goes all the
+ * same. */
+START_TEST(an_end_that_is_damaged)
+{
+    static const int64_t deltas[] = {INT64_MAX, INT64_MIN, 64, -(1 << 30)};
+    struct kin_pipe *a = opened(KIN_PIPE_A), *b = opened(KIN_PIPE_B);
+    ((struct kini_pipe_end_shm *)a->handle.shm)->pipe_delta = deltas[_i];
+    KT_IS(find(KIN_PIPE_A), -EPROTO);
+    kin_pipe_close(a);
+    kin_pipe_close(b);
+}
+END_TEST
+
 static kini_a32 done_looking;
 
 static void *send_and_receive(void *ends)
@@ -406,6 +419,7 @@ int main(int argc, char **argv)
     tcase_add_test(t, one_way_and_options);
     tcase_add_test(t, bad_input);
     tcase_add_test(t, positions_one_behind_are_no_damage);
+    tcase_add_loop_test(t, an_end_that_is_damaged, 0, 4);
     tcase_add_test(t, found_while_it_is_used);
     t = kt_case(suite, "strangers", 60);
     tcase_add_checked_fixture(t, setup, teardown);
