@@ -498,7 +498,8 @@ int main(void)
     tcase_add_test(t, grows_and_shrinks);
     t = kt_case(suite, "threads", 60);
     tcase_add_loop_test(t, everything_once, 0, 24);
-    if (!KT_THREAD_SANITIZER) /* which cannot know that such looks are repeated until they agree */
+    /* One cannot know that such looks are repeated until they agree, the other is slow. */
+    if (!KT_THREAD_SANITIZER && !kt_under_valgrind())
         tcase_add_loop_test(t, found_while_it_is_used, 0, 6);
     t = kt_case(suite, "shutdown", 30);
     tcase_add_test(t, shutdown_drains);
