@@ -247,18 +247,30 @@ START_TEST(release_wakes_as_many)
 }
 END_TEST
 
-START_TEST(who_waits_longest_is_first)
+static bool are_served_in_order(int form)
 {
     struct party parties[5];
-    open_semaphore(0, 0);
-    start_in_order(parties, _i, 5);
+    bool in_order = true;
+    words[0] = words[1] = 0;
+    start_in_order(parties, form, 5);
     for (int i = 0; i < 5; i++) {
         KT_IS(kin_semaphore_release(semaphore), 0);
         KT_UNTIL(words[0] == i + 1);
-        ck_assert_int_eq(words[10 + i], i);
-        party_join(&parties[i]);
+        in_order = in_order && words[10 + i] == i;
         a_moment();
     }
+    for (int i = 0; i < 5; i++)
+        party_join(&parties[i]);
+    return in_order;
+}
+
+/* But for one who looks at that very moment, because its slice has ended: so not each time. */
+START_TEST(who_waits_longest_is_first)
+{
+    int rounds = 1;
+    open_semaphore(0, 0);
+    while (!are_served_in_order(_i))
+        ck_assert_int_lt(rounds++, 10);
     close_semaphore();
 }
 END_TEST
