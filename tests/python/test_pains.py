@@ -165,7 +165,8 @@ def test_a_queue_may_be_long(only_kin):
 
 
 def test_fork_while_threads_are_busy(only_kin):
-    """Children are forked while other threads hold locks inside kin; none of them hangs."""
+    """Children are forked while other threads hold locks inside kin; none of them hangs. (Nothing of
+    Python's is used by both: without the interpreter lock that may be held for ever in a child.)"""
     queue, lock, stop = only_kin.Queue(), only_kin.Lock(), threading.Event()
 
     def work():
@@ -174,7 +175,7 @@ def test_fork_while_threads_are_busy(only_kin):
                 queue.put(b"x" * 5000)
             queue.get()
 
-    def child():
+    def child(lock, queue):
         with lock:
             queue.put("child")
         queue.get()
@@ -182,7 +183,7 @@ def test_fork_while_threads_are_busy(only_kin):
     threads = [threading.Thread(target=work) for _ in range(3)]
     for thread in threads:
         thread.start()
-    children = [only_kin.Process(target=child) for _ in range(30)]
+    children = [only_kin.Process(target=child, args=(lock, queue)) for _ in range(30)]
     for process in children:
         process.start()
     for process in children:
