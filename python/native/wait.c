@@ -26,7 +26,7 @@ int64_t kinpy_wait(kinpy_call_fn call, void *arg, kin_deadline deadline)
         Py_END_ALLOW_THREADS if (r != -ETIMEDOUT) return r;
         if (PyErr_CheckSignals() < 0)
             return KINPY_RAISED;
-        if (until == deadline)
+        if (until == deadline && kin_now_ns() >= deadline) /* not a signal */
             return r;
     }
 }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from queue import Empty, Full
 
 import pytest
 
@@ -162,6 +163,45 @@ def test_a_queue_may_be_long(only_kin):
     queue = only_kin.Queue(1_000_000)
     assert queue.put_many(range(100_000)) == 100_000
     assert queue.qsize() == 100_000 and not queue.full()
+
+
+@pytest.mark.parametrize("wait", ["get", "put", "acquire", "event", "condition", "poll", "join"])
+def test_a_signal_does_not_shorten_a_timeout(only_kin, wait):
+    """What has a timeout goes on when the handler has run (PEP 475)."""
+    queue, lock, condition = only_kin.Queue(1), only_kin.Lock(), only_kin.Condition()
+    ours, theirs = only_kin.Pipe()
+    process = only_kin.Process(target=signal.pause)
+    handled = []
+    before = signal.signal(signal.SIGALRM, lambda *_: handled.append(time.monotonic()))
+    process.start()
+    try:
+        with lock, condition:
+            seconds, start = 0.3, time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+            if wait == "get":
+                pytest.raises(Empty, queue.get, True, seconds)
+            elif wait == "put":
+                queue.put(1)
+                pytest.raises(Full, queue.put, 2, True, seconds)
+            elif wait == "acquire":
+                assert not lock.acquire(timeout=seconds)
+            elif wait == "event":
+                assert not only_kin.Event().wait(seconds)
+            elif wait == "condition":
+                assert not condition.wait(seconds)
+            elif wait == "poll":
+                assert not ours.poll(seconds)
+            else:
+                process.join(seconds)
+                assert process.is_alive()
+            end = time.monotonic()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        process.kill()
+        process.join()
+        theirs.close()
+    assert end - start >= seconds and handled
 
 
 def test_fork_while_threads_are_busy(only_kin):
