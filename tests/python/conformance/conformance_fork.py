@@ -1,5 +1,5 @@
 """The classes of CPython's tests for the start method fork: children import this."""
 
-import test._test_multiprocessing as tests
+from cpython import tests
 
 tests.install_tests_in_module_dict(globals(), "fork")
