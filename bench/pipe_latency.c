@@ -13,7 +13,7 @@ static void contest(const char *title, const char *about, double aim,
         {"kin queue", .arg = &peer_kin},
         {"Unix stream socket", .arg = &peer_stream},
         {"pipe", .arg = &peer_pipe},
-        {"two bare futex wakes: the bound", .arg = &peer_futex},
+        {"two bare futex wakes", .arg = &peer_futex},
     };
     struct bench_contest contest = {title, about, .view = BENCH_US, .costs = 1, .list = list};
     contest.list_count = BENCH_COUNT(list);
@@ -50,7 +50,7 @@ int main(int argc, char **argv)
             "16 bytes there and back. Before each send the sender is busy for 60 us, so that the\n"
             "receiver has given up spinning and its processor is idle; that time does not count.",
             0.7, latency_sleeping, 0);
-    contest("Round trip between processes that sleep, on one processor",
+    contest("Round trip with blocking calls, on one processor",
             "16 bytes there and back, both on the same processor.", 0.7, latency_blocking,
             LATENCY_ON_ONE);
     contest("Round trip with blocking calls, no pause",

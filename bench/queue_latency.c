@@ -56,10 +56,11 @@ int main(int argc, char **argv)
              "receiver has given up spinning and its processor is idle; that time does not count.\n"
              "Sum of the times from the put to the return of the get, of single round trips.",
              1.3, latency_sleeping, 0);
-    blocking("Round trip between processes that sleep, on one processor",
-             "16 bytes there and back, both on the same processor, so that each must go to sleep\n"
-             "before the other can run: no processor is idle, and what is left is the software.",
-             1.3, latency_blocking, LATENCY_ON_ONE);
+    blocking(
+        "Round trip with blocking calls, on one processor",
+        "16 bytes there and back, both on the same processor. No processor is idle: what is left\n"
+        "is the software. kin lets the other one run before it sleeps.",
+        1.3, latency_blocking, LATENCY_ON_ONE);
     blocking("Round trip with blocking calls, no pause",
              "16 bytes there and back, each answers at once, on a processor of its own. kin spins\n"
              "for a moment before it sleeps; whether that pays depends on how it began.",

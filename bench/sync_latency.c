@@ -86,9 +86,9 @@ static const struct way ways[] = {
      "the return of the wait, of single round trips. ratio: to the first one.",
      latency_sleeping, .view = BENCH_US, .aim = 1.3,
      .python = {"ping-asleep Event", "ping-asleep Semaphore", "ping-asleep Condition"}},
-    {"Round trip between processes that sleep, on one processor",
-     "Each must go to sleep before the other can run: no processor is idle, and what is left is\n"
-     "the software. ratio: to the first one.",
+    {"Round trip with blocking calls, on one processor",
+     "No processor is idle: what is left is the software. kin lets the other one run before it\n"
+     "sleeps. ratio: to the first one.",
      latency_blocking, .number = LATENCY_ON_ONE, .view = BENCH_US, .aim = 1.3,
      .python = {"ping-on-one Event", "ping-on-one Semaphore", "ping-on-one Condition"}},
 };

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import multiprocessing.context
+from functools import partial
 from multiprocessing.context import (
     AuthenticationError,
     BaseContext,
@@ -37,8 +38,8 @@ class _Child:
         return super()._bootstrap(*args, **kwargs)
 
 
-class ForkProcess(_Child, multiprocessing.context.ForkProcess):
-    """A process that is forked."""
+class ForkProcess(multiprocessing.context.ForkProcess):
+    """A process that is forked. Its child has that method for its own children: ForkPopen sees to it."""
 
     @staticmethod
     def _Popen(process_obj):
@@ -259,6 +260,10 @@ _default_context = DefaultContext()
 def begin(method):
     """In a child that was started anew."""
     _default_context.set_start_method(method, force=True)
+
+
+# The same for a forked child: no function of Python, which would be copied on use.
+begin_forked = partial(setattr, _default_context, "_concrete", _contexts["fork"])
 
 
 def is_installed():

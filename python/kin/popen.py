@@ -14,7 +14,7 @@ from multiprocessing import (
 )
 from multiprocessing.context import get_spawning_popen
 
-from . import _kin
+from . import _kin, context
 
 __all__ = ["ForkPopen", "ForkServerPopen", "SpawnPopen"]
 
@@ -24,34 +24,48 @@ _launching = threading.local()
 _intent = getattr(resource_tracker, "_fork_intent", None) or threading.local()
 
 
-def _bootstrap(process_obj, parent):
+def _bootstrap(process_obj, parent_sentinel):
     """In the child. Since 3.13 what is to be done at its end is done here, and before by process_obj."""
     _intent.preserve_fd = False
-    if sys.version_info < (3, 13):
-        return process_obj._bootstrap(parent_sentinel=parent)
     atexit._clear()
     atexit.register(util._exit_function)
     try:
-        return process_obj._bootstrap(parent_sentinel=parent)
+        return process_obj._bootstrap(parent_sentinel=parent_sentinel)
     finally:
         atexit._run_exitfuncs()
 
 
-class ForkPopen(popen_fork.Popen):
-    """A fork. Its sentinel is a pidfd, and so is its parent's, for which it needs no pipe."""
+def _fork(process_obj, bootstrap):
+    calls = (bootstrap,) if process_obj._start_method is None else (context.begin_forked, bootstrap)
+    return _kin.Child(calls, process_obj._name, process_obj._config.get("daemon", False))
 
-    def _launch(self, process_obj):
-        name = process_obj.name.encode()[:31].decode(errors="ignore")
-        parent = os.pidfd_open(os.getpid())
-        _intent.preserve_fd = True
-        try:
-            self._child = _kin.Child(partial(_bootstrap, process_obj, parent), name, process_obj.daemon)
-        finally:
-            _intent.preserve_fd = False
-            os.close(parent)
-        self.pid = self._child.pid
-        self.sentinel = self._child.fileno()
-        self.finalizer = util.Finalize(self, self.__dict__.pop, ("_child", None))
+
+class ForkPopen(popen_fork.Popen):
+    """A fork. Its sentinel is a pidfd, and so is its parent's, for which it needs no pipe.
+
+    After a fork each page that parent or child uses first costs a fault, or a copy: so there is little
+    Python here, and less in the child.
+    """
+
+    if sys.version_info < (3, 13):
+
+        def _launch(self, process_obj):
+            self._child = _fork(process_obj, process_obj._bootstrap)
+            self.pid, self.sentinel = self._child.pid, self._child.fileno()
+
+    else:
+
+        def _launch(self, process_obj):
+            _intent.preserve_fd = True
+            try:
+                self._child = _fork(process_obj, partial(_bootstrap, process_obj))
+            finally:
+                _intent.preserve_fd = False
+            self.pid, self.sentinel = self._child.pid, self._child.fileno()
+
+    def close(self):
+        """The handle is closed, not the process."""
+        self.__dict__.pop("_child", None)
 
     def poll(self, flag=os.WNOHANG):
         """The exit code, or None; without WNOHANG it waits."""
@@ -63,9 +77,9 @@ class ForkPopen(popen_fork.Popen):
 
     def wait(self, timeout=None):
         """The exit code, or None when the timeout passes."""
-        if self.returncode is None and not self._child.join(timeout):
-            return None
-        return self.poll()
+        if self.returncode is None and self._child.join(timeout):
+            self.returncode = self._child.exitcode()
+        return self.returncode
 
     def _send_signal(self, sig):
         if self.returncode is None:
@@ -106,15 +120,13 @@ class _Beginning:
     """How a child begins, as far as kin is concerned."""
 
     def __reduce__(self):
-        from . import context
-
         popen = get_spawning_popen()
         place = popen._kin_offer(_kin.arena_id())
         return _begin, (place, context.is_installed(), popen.method)
 
 
 def _begin(place, is_installed, method):
-    from . import context, install
+    from . import install
 
     context.begin(method)
     if is_installed:
@@ -175,8 +187,6 @@ class ForkServerPopen(_Popen, popen_forkserver.Popen):
     DupFd = popen_forkserver.Popen.DupFd
 
     def _launch(self, process_obj):
-        from . import context
-
         server = forkserver._forkserver
         if context.is_installed() and "kin.preload" not in server._preload_modules:
             # The server imports __main__ before all others, with the standard library's

@@ -2,6 +2,10 @@
  * A child that is forked: one of kin's processes, which runs a function of Python. */
 #include "native.h"
 
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 struct child {
     PyObject_HEAD struct kinpy_state *state;
     struct kin_process *process;
@@ -15,12 +19,25 @@ static struct kin_process *process_of(PyObject *self)
     return process;
 }
 
-/* In the child, which has nothing but this thread. */
-static int run(struct kin_arena *arena, void *function)
+/* What the child calls: the last function with the pidfd of its parent, by name. */
+struct beginning {
+    PyObject *functions, *none, *parent;
+};
+
+/* In the child, which has nothing but this thread. Several functions, as one that calls them would
+ * be one more to be copied on its first use, with all that it names. */
+static int run(struct kin_arena *arena, void *arg)
 {
     (void)arena;
+    const struct beginning *beginning = arg;
     PyOS_AfterFork_Child();
-    PyObject *result = PyObject_CallNoArgs(function);
+    PyObject *function = NULL, *result = Py_None;
+    Py_ssize_t count = PyTuple_GET_SIZE(beginning->functions);
+    for (Py_ssize_t i = 0; result != NULL && i < count; i++) {
+        function = PyTuple_GET_ITEM(beginning->functions, i);
+        result = i < count - 1 ? PyObject_CallNoArgs(function)
+                               : PyObject_Call(function, beginning->none, beginning->parent);
+    }
     long code = result == NULL ? -1 : PyLong_AsLong(result);
     if (!PyErr_Occurred())
         return (int)(code & 0xff); /* as os._exit */
@@ -28,17 +45,52 @@ static int run(struct kin_arena *arena, void *function)
     return 1;
 }
 
+/* As the kernel and ps show it: in whole letters. */
+#define NAME_BYTES 31
+static void copy_name(char *name, const char *given)
+{
+    size_t length = strnlen(given, NAME_BYTES + 1);
+    if (length > NAME_BYTES)
+        for (length = NAME_BYTES; length > 0 && ((unsigned char)given[length] & 0xc0) == 0x80;)
+            length--;
+    memcpy(name, given, length);
+    name[length] = 0;
+}
+
+static int start(struct child *child, struct kin_arena *arena, PyObject *functions,
+                 const struct kin_process_opts *opts)
+{
+    int parent = (int)syscall(SYS_pidfd_open, getpid(), 0);
+    if (parent < 0) {
+        PyErr_SetFromErrno(PyExc_OSError);
+        return -1;
+    }
+    struct beginning beginning = {functions, PyTuple_New(0),
+                                  Py_BuildValue("{s:i}", "parent_sentinel", parent)};
+    int r = -1;
+    if (beginning.none != NULL && beginning.parent != NULL) {
+        PyOS_BeforeFork();
+        r = kin_process_start(arena, run, &beginning, opts, &child->process);
+        PyOS_AfterFork_Parent();
+        r = kinpy_end_init(r);
+    }
+    close(parent);
+    Py_XDECREF(beginning.none);
+    Py_XDECREF(beginning.parent);
+    return r;
+}
+
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     struct child *child = (struct child *)self;
-    static char *names[] = {"function", "name", "daemon", NULL};
-    struct kin_process_opts opts = {.size = sizeof opts};
-    PyObject *function;
+    static char *names[] = {"functions", "name", "daemon", NULL};
+    PyObject *functions;
+    const char *given;
+    char name[NAME_BYTES + 1];
     int daemon = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "Os|p:Child", names, &function, &opts.name,
-                                     &daemon))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!s|p:Child", names, &PyTuple_Type, &functions,
+                                     &given, &daemon))
         return -1;
-    opts.daemon = (uint32_t)daemon;
     if (child->process != NULL) {
         PyErr_SetString(PyExc_RuntimeError, "the child was started already");
         return -1;
@@ -47,10 +99,10 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
     struct kin_arena *arena = child->state == NULL ? NULL : kinpy_arena(child->state);
     if (arena == NULL || PySys_Audit("os.fork", NULL) < 0)
         return -1;
-    PyOS_BeforeFork();
-    int r = kin_process_start(arena, run, function, &opts, &child->process);
-    PyOS_AfterFork_Parent();
-    return kinpy_end_init(r);
+    copy_name(name, given);
+    const struct kin_process_opts opts = {
+        .size = sizeof opts, .name = name, .daemon = (uint32_t)daemon};
+    return start(child, arena, functions, &opts);
 }
 
 static int64_t join_call(void *process, kin_deadline deadline)
@@ -143,7 +195,7 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef properties[] = {{"pid", get_pid, NULL, NULL, NULL}, {0}};
 
-PyDoc_STRVAR(doc, "Child(function, name, daemon=False)\n--\n\n"
+PyDoc_STRVAR(doc, "Child(functions, name, daemon=False)\n--\n\n"
                   "Fork a child that runs function() and ends with what it returns. A daemon is\n"
                   "killed when its parent ends, however that ends.");
 static PyType_Slot slots[] = {

@@ -50,6 +50,7 @@ struct kini_self {
     struct kini_bed *bed;             /* sync/bed.c. Its descriptors: under the arena's mutex */
     uint32_t spin;                    /* how long spinning has paid lately: see sync/wait.c */
     uint32_t probing;                 /* long spins to go: see sync/wait.c */
+    uint32_t shy, shyness;            /* how often not to yield: see sync/wait.c */
     struct kini_self *next;           /* of this thread */
     struct kini_self *next_in_arena;  /* of this arena, under its mutex */
     struct kini_class_cache *classes; /* KINI_CLASSES of them, made at the first allocation */

@@ -51,6 +51,15 @@ static int64_t peek_back(struct kini_self *self, struct kini_queue_shm *queue, v
     return bytes;
 }
 
+/* The next message is here. Who owns the side releases a cell before it says that it stands behind
+ * it, and may have been stopped in between. */
+static uint64_t next_position(struct kini_segment_shm *segment)
+{
+    uint64_t h = kini_head(segment), seq = kini_load_acq(&kini_cell(segment, h)->seq);
+    bool released = seq == h + segment->cap || seq == h + segment->cap + 1;
+    return h + released;
+}
+
 int64_t kini_ring_peek(struct kini_self *self, struct kini_queue_shm *queue, void *buffer,
                        uint64_t capacity)
 {
@@ -60,19 +69,20 @@ int64_t kini_ring_peek(struct kini_self *self, struct kini_queue_shm *queue, voi
     for (;;) {
         uint64_t at = kini_load_acq(&queue->get_at);
         struct kini_segment_shm *segment = kini_segment_of(self->arena, at);
-        uint64_t h = kini_head(segment);
+        uint64_t h = next_position(segment);
         if (kini_load_acq(&queue->get_at) != at) /* as in kini_ring_get */
             continue;
         struct kini_cell_shm *cell = kini_cell(segment, h);
         if (kini_load_acq(&cell->seq) == h + 1) {
             if (look_at_cell(self, cell, h + 1, buffer, capacity, &bytes) &&
-                kini_head(segment) == h)
+                next_position(segment) == h)
                 return bytes;
         } else if (kini_load(&queue->skips_made) != 0 && kini_ring_pass_tombstone(self, queue)) {
             continue; /* what lies behind it is there, and nobody else may come */
-        } else if (kini_head(segment) == h) {
+        } else if (next_position(segment) == h) {
             uint64_t tail = kini_tail(segment);
-            if (!(tail & KINI_TAIL_CLOSED) || (tail & KINI_TAIL_POSITION) != h)
+            if (!(tail & KINI_TAIL_CLOSED) || (tail & KINI_TAIL_POSITION) != h ||
+                kini_head(segment) != h)
                 return -EAGAIN;
             int r = kini_segment_advance_get(self, queue, at);
             if (r < 0)

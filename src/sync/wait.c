@@ -19,6 +19,9 @@
 #define PROBE_TIMES   3u
 #define SPIN_WORTH_NS 5000
 #define YIELDS        2
+#define YIELD_LONG_NS 200000
+#define SHY_LEAST     4096u
+#define SHY_MOST      (1u << 20)
 
 enum { SAME = 1, OTHER };
 
@@ -144,21 +147,48 @@ bool kini_wait_sleep(struct kini_self *self, kin_deadline deadline)
     return last;
 }
 
-/* Who made room for us last runs on our processor: it cannot make more while we spin, and if we
- * sleep it wakes us for each place. Let it run first. With nobody else to run this is no time; else
- * we come back when a good part of the queue is free. (Not for those who wait for a message: they
- * would come late, behind everybody who runs here.) */
-static int64_t yield_to_waker(struct kini_self *self, struct kini_waitq_shm *queue,
-                              kini_attempt_fn attempt, void *arg)
+/* Who woke us last runs on our processor: it cannot go on while we spin, and if we sleep it has to
+ * wake us. Let it run first. With nobody else to run this is no time. */
+static int64_t yield_times(struct kini_self *self, kini_attempt_fn attempt, void *arg, int times)
 {
     int64_t r = -EAGAIN;
-    if (!(queue->flags & KINI_WAITQ_ROOM))
-        return r;
-    for (int i = 0; r == -EAGAIN && i < YIELDS && waker_is(self) == SAME; i++) {
+    for (int i = 0; r == -EAGAIN && i < times; i++) {
         sched_yield();
         r = attempt(self, arg);
     }
     return r;
+}
+
+/* Who waits for a message yields once. It would come late behind others who are busy here, which a
+ * sleeper that is woken overtakes: if that took long, it sleeps for the next times, each time for
+ * more of them. */
+static int64_t yield_unless_shy(struct kini_self *self, kini_attempt_fn attempt, void *arg)
+{
+    if (self->shy > 0) {
+        self->shy--;
+        return -EAGAIN;
+    }
+    int64_t since = kin_now_ns();
+    int64_t r = yield_times(self, attempt, arg, 1);
+    if (kin_now_ns() - since < YIELD_LONG_NS) {
+        self->shyness -= r != -EAGAIN && self->shyness > 0;
+        return r;
+    }
+    self->shyness = self->shyness < SHY_LEAST ? SHY_LEAST : self->shyness * 2;
+    self->shyness = self->shyness > SHY_MOST ? SHY_MOST : self->shyness;
+    self->shy = self->shyness;
+    return r;
+}
+
+/* A lock has other rules: its holder was not the last to wake us. Who finds a queue full comes back
+ * when a good part of it is free, and is woken for each place otherwise: that is worth any wait. */
+static int64_t yield_to_waker(struct kini_self *self, struct kini_waitq_shm *queue,
+                              kini_attempt_fn attempt, void *arg)
+{
+    if (waker_is(self) != SAME || (queue->flags & KINI_WAITQ_FENCE))
+        return -EAGAIN;
+    return queue->flags & KINI_WAITQ_ROOM ? yield_times(self, attempt, arg, YIELDS)
+                                          : yield_unless_shy(self, attempt, arg);
 }
 
 /* Until attempt answers: entered, and again after each slice or wake. */

@@ -45,11 +45,11 @@ static void send_from(uint64_t who, uint64_t count)
     }
 }
 
-static kini_a32 stop;
+static kini_a32 is_over;
 
 static void *send_until_stopped(void *unused)
 {
-    for (uint64_t i = 0; kini_load(&stop) == 0; i++) {
+    for (uint64_t i = 0; kini_load(&is_over) == 0; i++) {
         uint64_t word = i;
         KT_CHECK(kin_pipe_send(a, &word, sizeof word, KIN_NEVER) == 0);
         kini_store_sc(&sent[0], i + 1);
@@ -81,7 +81,7 @@ START_TEST(forked_in_the_middle)
         begin();
         uint64_t next[CHILDREN + 1] = {0};
         pthread_t sender, receiver;
-        kini_store(&stop, 0);
+        kini_store(&is_over, 0);
         ck_assert_int_eq(pthread_create(&sender, NULL, send_until_stopped, NULL), 0);
         ck_assert_int_eq(pthread_create(&receiver, NULL, receive_from_all, next), 0);
         pid_t pids[CHILDREN];
@@ -89,7 +89,7 @@ START_TEST(forked_in_the_middle)
             pids[i] = kt_fork(child_sends, (void *)(i + 1));
         for (int i = 0; i < CHILDREN; i++)
             KT_IS(kt_wait(pids[i]), 0);
-        kini_store(&stop, 1);
+        kini_store(&is_over, 1);
         pthread_join(sender, NULL);
         KT_OK(kin_pipe_send(a, NULL, 0, KIN_NEVER));
         pthread_join(receiver, NULL);
@@ -128,6 +128,37 @@ static bool receive(struct received *all)
     return true;
 }
 
+/* Nobody else gets an internal lock while its holder is stopped. */
+static bool holds_internal_lock(pid_t pid)
+{
+    uint32_t high = kini_load_acq(&arena->super->threads_high);
+    for (uint32_t i = 1; i < high; i++) {
+        const struct kini_thread_shm *thread = &arena->threads[i];
+        uint32_t slot = KINI_OWNER_SLOT(kini_owner_word(kini_load_acq(&thread->state), i));
+        if (kini_load_acq(&arena->participants[slot].pid) == (uint32_t)pid &&
+            kini_load_acq(&thread->lockstack[0]) != 0)
+            return true;
+    }
+    return false;
+}
+
+static void stop_at_once(pid_t pid)
+{
+    int status;
+    kill(pid, SIGSTOP);
+    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    ck_assert(WIFSTOPPED(status));
+}
+
+/* In the middle of anything but an internal lock. */
+static void stop_child(pid_t pid)
+{
+    for (stop_at_once(pid); holds_internal_lock(pid); stop_at_once(pid)) {
+        kill(pid, SIGCONT);
+        usleep(100);
+    }
+}
+
 struct round {
     uint64_t some; /* messages, then it is stopped */
     bool goes_on, refused;
@@ -145,8 +176,7 @@ static int stop_and_go(void *arg)
     pid_t pid = kt_fork(child_sends_for_ever, NULL);
     while (all.next < some)
         receive(&all);
-    kill(pid, SIGSTOP);
-    ck_assert_int_eq(waitpid(pid, &status, WUNTRACED), pid);
+    stop_child(pid);
     while (receive(&all)) /* so that there is room */
         ;
     ck_assert(!round->refused || kt_refuse_fences(EPERM));

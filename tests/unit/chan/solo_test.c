@@ -5,6 +5,7 @@
 #include "chan/pipe.h"
 #include "lib/kin_test.h"
 
+#include <errno.h>
 #include <pthread.h>
 
 #define SENDERS 3
@@ -150,6 +151,55 @@ START_TEST(calm_until_somebody_waits)
 }
 END_TEST
 
+/* So that a look can tell one message from the next; short, so that all cells can be full. */
+static int64_t length_of(uint64_t number)
+{
+    return 1 + (int64_t)(number % 3);
+}
+
+static int send_one(uint64_t number)
+{
+    return kin_pipe_try_send(a, "abc", (size_t)length_of(number));
+}
+
+static void receive_one(uint64_t number)
+{
+    char text[8];
+    KT_IS(kin_pipe_try_recv(b, text, sizeof text), length_of(number));
+}
+
+/* As a receiver leaves it that is stopped, or killed, before its last step. */
+static void look_while_behind(int64_t expected)
+{
+    kini_sub(&segment->get_solo.at, 1);
+    KT_IS(kin_pipe_poll(b, KIN_NOW), expected >= 0);
+    KT_IS(kin_pipe_next_bytes(b), expected);
+    kini_add(&segment->get_solo.at, 1);
+}
+
+START_TEST(a_receiver_between_its_last_steps)
+{
+    begin();
+    uint64_t sent = 0, received = 0;
+    KT_OK(send_one(sent++));
+    for (uint64_t i = 0; i < 3 * segment->cap; i++) {
+        KT_OK(send_one(sent++));
+        receive_one(received++);
+        look_while_behind(length_of(received));
+    }
+    receive_one(received++);
+    look_while_behind(-EAGAIN);
+    while (send_one(sent) == 0) /* until it is full */
+        sent++;
+    receive_one(received++);
+    look_while_behind(length_of(received));
+    ck_assert_uint_eq(sent - received, segment->cap - 1);
+    KT_OK(send_one(sent++)); /* into the cell that was released */
+    look_while_behind(length_of(received));
+    finish();
+}
+END_TEST
+
 /* --- at any moment ---------------------------------------------------------------------------- */
 
 static struct sender {
@@ -252,6 +302,7 @@ int main(void)
     tcase_add_test(t, the_first_has_it_until_another_comes);
     tcase_add_test(t, without_fences_nobody_has_it);
     tcase_add_test(t, calm_until_somebody_waits);
+    tcase_add_test(t, a_receiver_between_its_last_steps);
     tcase_add_test(t, others_come_at_any_moment);
     return kt_run(suite);
 }

@@ -3,16 +3,26 @@
  * that got lost: so this program takes the slices away. Every sleep lasts until somebody wakes it,
  * and a lost wake-up is a hang, which the time limit of the test finds.
  *
- * Linked with --wrap=kini_os_futex_wait and --wrap=kini_watch_leave; nobody dies in here. */
+ * Linked with --wrap=kini_os_futex_wait, =kini_watch_leave and =sched_yield; nobody dies in here.
+ */
 #include "lib/kin_test.h"
 #include "sync/watch.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 int __real_kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline);
 int __wrap_kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline);
 
-static _Atomic uint64_t sleeps;
+static _Atomic uint64_t sleeps, yields;
+
+int __real_sched_yield(void);
+int __wrap_sched_yield(void);
+int __wrap_sched_yield(void)
+{
+    kini_add(&yields, 1);
+    return __real_sched_yield();
+}
 
 int __wrap_kini_os_futex_wait(kini_a32 *word, uint32_t expected, kin_deadline deadline)
 {
@@ -228,6 +238,22 @@ START_TEST(internal_locks)
 }
 END_TEST
 
+/* Who waits lets the other one run, and sleeps only if that did not help. */
+START_TEST(on_one_processor)
+{
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET((size_t)sched_getcpu(), &here);
+    ck_assert_int_eq(sched_setaffinity(0, sizeof here, &here), 0);
+    begin(MOST, 0);
+    rounds = kt_scaled(5000);
+    with(_i % 2, _i < 2 ? 2 : MOST, _i < 2 ? ping_pong : ring);
+    if (_i % 2 == 0) /* else others counted */
+        ck_assert_uint_gt(yields, 0);
+    finish(MOST);
+}
+END_TEST
+
 START_TEST(sleeping_happens_at_all)
 {
     begin(2, 0);
@@ -246,6 +272,8 @@ int main(void)
     TCase *t = kt_case(suite, "wake", 60);
     tcase_add_test(t, sleeping_happens_at_all);
     tcase_add_loop_test(t, many_sleepers_one_waker, 0, forms);
+    for (int many = 0; many < 2; many++)
+        tcase_add_loop_test(t, on_one_processor, many * 2, many * 2 + forms);
     tcase_add_loop_test(t, internal_locks, 0, forms);
     for (int bound = 0; bound < 2; bound++) { /* even: threads, odd: processes */
         tcase_add_loop_test(t, ping_pong_of_two, bound * 2, bound * 2 + forms);
