@@ -57,7 +57,7 @@
 #include "base/atomic.h"
 
 #define KINI_MAGIC          0x0061656e6172696bull /* "kinarea" */
-#define KINI_LAYOUT_VERSION 5u
+#define KINI_LAYOUT_VERSION 6u
 
 #define KINI_UNIT_BYTES       65536u
 #define KINI_PARTICIPANTS_MAX 1024u
@@ -273,7 +273,9 @@ struct kini_super_shm {
     kini_a64 objects_committed, bitmaps_committed, spans_committed;
     kini_a32 participants_high, threads_high, objects_high;
     kini_a32 units_high;   /* W: holder of the span lock, before a unit is first used */
-    kini_a32 cached_units; /* hint: free units that have memory */
+    kini_a32 cached_units; /* hint: free units that have memory. This and the next two: keep.c */
+    kini_a32 large_units;  /* hint: units of large runs in use */
+    kini_a32 large_peak;   /* hint: how many these were lately */
     uint32_t reserved1;
     kini_a32 free_hint;             /* hint: no free unit below this one */
     kini_a32 orphan_spans;          /* hint: spans whose owning thread ended */

@@ -5,14 +5,6 @@
 
 #include "arena/arena.h"
 
-/* Free units that keep their memory for the next user; more is given back to the system. */
-#define KINI_KEEP_UNITS 512u /* 32 MiB */
-/* Runs that are larger than that, but not than the first of these, are kept up to the second: a
- * program that handles messages of 100 MB would otherwise spend ten times as long on page faults
- * as on filling them. Until somebody is idle. */
-#define KINI_KEEP_RUN_UNITS  4096u /* 256 MiB */
-#define KINI_KEEP_RUNS_UNITS 8192u /* 512 MiB */
-
 static inline struct kini_block_shm *kini_block_header(const struct kin_arena *arena,
                                                        uint64_t payload_off)
 {
@@ -55,11 +47,13 @@ void kini_span_publish(struct kini_self *self, uint32_t unit, uint32_t state);
 /* Free a run that this thread has CLAIMED. */
 void kini_span_free(struct kini_self *self, uint32_t unit);
 void kini_span_claim(struct kini_self *self, uint32_t unit);
-/* Give the memory of free units back, but for KINI_KEEP_UNITS: when idle. */
+/* Give the memory of free units back, but for what is always kept: when idle. */
 void kini_span_trim(struct kini_self *self);
 /* Give the memory behind units of ours back to the system; they read as zero afterwards. */
 void kini_span_give_back(struct kin_arena *arena, uint32_t first, uint32_t count);
 int kini_span_commit(struct kin_arena *arena, uint32_t unit, uint32_t count);
+/* How many of these units have memory. */
+uint32_t kini_span_committed(const struct kin_arena *arena, uint32_t first, uint32_t count);
 uint32_t kini_span_adopt_orphan(struct kini_self *self, uint32_t class);
 bool kini_span_is_empty(struct kini_self *self, uint32_t unit, uint32_t class);
 void kini_span_reclaim_orphan(struct kini_self *self, uint32_t unit);

@@ -7,6 +7,7 @@
  * Memory is put behind a run after the lock is released: a system call must not stop the others. */
 #include "arena/block.h"
 #include "arena/ilock.h"
+#include "arena/keep.h"
 #include "base/bits.h"
 
 #include <errno.h>
@@ -137,22 +138,12 @@ int kini_span_commit(struct kin_arena *arena, uint32_t unit, uint32_t count)
     return 0;
 }
 
-static uint32_t committed_units(struct kin_arena *arena, uint32_t first, uint32_t count)
+uint32_t kini_span_committed(const struct kin_arena *arena, uint32_t first, uint32_t count)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < count; i++)
         n += bit_get(arena->commit_map, first + i);
     return n;
-}
-
-/* The hint of free units with memory: never below zero, whatever deaths made of it. */
-static void cached_change(struct kin_arena *arena, uint32_t plus, uint32_t minus)
-{
-    uint32_t now = kini_load(&arena->super->cached_units);
-    uint32_t next;
-    do {
-        next = now + plus > minus ? now + plus - minus : 0;
-    } while (!kini_cas(&arena->super->cached_units, &now, next));
 }
 
 void kini_span_give_back(struct kin_arena *arena, uint32_t first, uint32_t count)
@@ -177,13 +168,15 @@ int kini_span_take(struct kini_self *self, uint32_t count, bool commit, uint32_t
     }
     if (r < 0)
         return r;
-    cached_change(arena, 0, committed_units(arena, *ret_unit, count));
+    kini_keep_cached(arena, 0, kini_span_committed(arena, *ret_unit, count));
     if (commit)
         r = kini_span_commit(arena, *ret_unit, count);
     else
         kini_span_give_back(arena, *ret_unit, count);
     if (r < 0)
         kini_span_free(self, *ret_unit);
+    else if (commit)
+        kini_keep_taken(arena, count);
     return r;
 }
 
@@ -200,26 +193,11 @@ void kini_span_claim(struct kini_self *self, uint32_t unit)
     kini_store_rel(&self->arena->spans[unit].state, KINI_SPAN_STATE(KINI_SPAN_CLAIMED, 0));
 }
 
-/* Whether a run of which so many units have memory keeps it when it becomes free. */
-static bool is_to_keep(struct kin_arena *arena, uint32_t units)
-{
-    uint32_t cached = kini_load(&arena->super->cached_units);
-    if (units <= KINI_KEEP_UNITS && cached <= KINI_KEEP_UNITS)
-        return cached + units <= KINI_KEEP_UNITS;
-    /* Large runs are kept: what is cut out of one goes back to it. */
-    return units <= KINI_KEEP_RUN_UNITS && cached + units <= KINI_KEEP_RUNS_UNITS;
-}
-
-void kini_span_free(struct kini_self *self, uint32_t unit)
+static void free_run(struct kini_self *self, uint32_t unit)
 {
     struct kin_arena *arena = self->arena;
     struct kini_ilock_shm *lock = &arena->super->span_lock;
     uint32_t count = kini_load(&arena->spans[unit].count);
-    uint32_t cached = committed_units(arena, unit, count);
-    if (cached > 0 && !is_to_keep(arena, cached)) {
-        kini_span_give_back(arena, unit, count);
-        cached = 0;
-    }
     kini_ilock_lock(self, lock);
     kini_store(&lock->arg[0], unit);
     kini_store(&lock->arg[1], count);
@@ -227,7 +205,6 @@ void kini_span_free(struct kini_self *self, uint32_t unit)
     mark_free(arena, unit, count);
     kini_journal_end(lock);
     kini_ilock_unlock(self, lock);
-    cached_change(arena, cached, 0);
 }
 
 /* The first run of free units with memory from *from on, CLAIMED by us; 0: there is none. */
@@ -255,16 +232,38 @@ static uint32_t claim_cached(struct kini_self *self, uint32_t *from, uint32_t *r
     return count;
 }
 
-void kini_span_trim(struct kini_self *self)
+static void trim_to(struct kini_self *self, uint32_t units)
 {
     struct kin_arena *arena = self->arena;
     uint32_t from = 0, unit, count;
-    while (kini_load(&arena->super->cached_units) > KINI_KEEP_UNITS &&
+    while (kini_load(&arena->super->cached_units) > units &&
            (count = claim_cached(self, &from, &unit)) > 0) {
-        cached_change(arena, 0, count);
+        kini_keep_cached(arena, 0, count);
         kini_span_give_back(arena, unit, count);
-        kini_span_free(self, unit);
+        free_run(self, unit);
     }
+}
+
+void kini_span_trim(struct kini_self *self)
+{
+    kini_keep_recount(self->arena);
+    trim_to(self, KINI_KEEP_UNITS);
+}
+
+void kini_span_free(struct kini_self *self, uint32_t unit)
+{
+    struct kin_arena *arena = self->arena;
+    uint32_t count = kini_load(&arena->spans[unit].count);
+    uint32_t with_memory = kini_span_committed(arena, unit, count);
+    kini_keep_freed(arena, with_memory);
+    bool keep = kini_keep_is_wanted(arena, with_memory);
+    if (with_memory > 0 && !keep)
+        kini_span_give_back(arena, unit, count);
+    free_run(self, unit);
+    if (keep)
+        kini_keep_cached(arena, with_memory, 0);
+    if (with_memory > KINI_KEEP_UNITS)
+        trim_to(self, kini_keep_most(arena));
 }
 
 /* An orphan of the class becomes this thread's: its unit, or UINT32_MAX. One store: no journal. */

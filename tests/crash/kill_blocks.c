@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Allocator: a victim killed at each instruction of allocating and freeing. */
+#include "arena/keep.h"
 #include "lib/harness.h"
 
 #include <string.h>

@@ -355,6 +355,38 @@ START_TEST(one_large_block_is_kept)
 }
 END_TEST
 
+/* Of a burst nothing stays; of a stream as many as are in use. */
+START_TEST(very_large_blocks)
+{
+    enum { BYTES = 40 * MIB, BURST = 14, STREAM = 13 };
+    static void *blocks[BURST];
+    arena = kt_arena(4 * GIB);
+    uint64_t before = kt_stat(arena).committed_bytes;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < BURST; i++)
+            blocks[i] = alloc(BYTES);
+        for (int i = 0; i < BURST; i++)
+            KT_OK(kin_block_free(arena, blocks[i]));
+        ck_assert_uint_le(kt_stat(arena).committed_bytes, before + BYTES);
+    }
+    for (int i = 0; i < STREAM; i++)
+        blocks[i] = alloc(BYTES);
+    for (int i = 0; i < 3 * STREAM; i++) {
+        KT_OK(kin_block_free(arena, blocks[i % STREAM]));
+        ck_assert_uint_ge(kt_stat(arena).committed_bytes, before + STREAM * BYTES);
+        blocks[i % STREAM] = alloc(BYTES);
+        ck_assert_uint_le(kt_stat(arena).committed_bytes, before + (STREAM + 1) * BYTES);
+    }
+    for (int i = 0; i < STREAM; i++)
+        KT_OK(kin_block_free(arena, blocks[i]));
+    ck_assert_uint_le(kt_stat(arena).committed_bytes, before + BYTES);
+    for (int i = 0; i < 40; i++) /* one at a time: after a while it is kept */
+        KT_OK(kin_block_free(arena, alloc(BYTES)));
+    ck_assert_uint_ge(kt_stat(arena).committed_bytes, before + BYTES);
+    kin_arena_detach(arena);
+}
+END_TEST
+
 START_TEST(small_blocks_go_back)
 {
     burst_of(1000, 200 * MIB);
@@ -490,6 +522,7 @@ int main(void)
     tcase_add_test(t, large_blocks_go_back);
     tcase_add_test(t, one_huge_block_goes_back);
     tcase_add_test(t, one_large_block_is_kept);
+    tcase_add_test(t, very_large_blocks);
     tcase_add_test(t, small_blocks_go_back);
     tcase_add_test(t, tiny_blocks_go_back);
     t = kt_case(suite, "full", 60);
