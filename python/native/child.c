@@ -45,7 +45,7 @@ static int run(struct kin_arena *arena, void *arg)
     return 1;
 }
 
-/* As the kernel and ps show it: in whole letters. */
+/* Up to so many bytes, in whole letters. */
 #define NAME_BYTES 31
 static void copy_name(char *name, const char *given)
 {

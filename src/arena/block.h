@@ -52,6 +52,10 @@ void kini_span_trim(struct kini_self *self);
 /* Give the memory behind units of ours back to the system; they read as zero afterwards. */
 void kini_span_give_back(struct kin_arena *arena, uint32_t first, uint32_t count);
 int kini_span_commit(struct kin_arena *arena, uint32_t unit, uint32_t count);
+/* The first unit from that one on, below high, that is in use: or high. Without a lock: what a dead
+ * one has, after its journal was repaired, is found; what others take or free meanwhile, perhaps.
+ */
+uint32_t kini_span_next(const struct kin_arena *arena, uint32_t unit, uint32_t high);
 /* How many of these units have memory. */
 uint32_t kini_span_committed(const struct kin_arena *arena, uint32_t first, uint32_t count);
 uint32_t kini_span_adopt_orphan(struct kini_self *self, uint32_t class);

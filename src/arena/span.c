@@ -55,6 +55,16 @@ static uint32_t find_run(struct kin_arena *arena, uint32_t count)
     return end;
 }
 
+uint32_t kini_span_next(const struct kin_arena *arena, uint32_t unit, uint32_t high)
+{
+    for (; unit < high; unit += 64 - unit % 64) {
+        uint64_t word = kini_load_acq(&arena->free_map[unit / 64]) >> (unit % 64);
+        if (word != 0)
+            return (uint32_t)kini_min(high, unit + (uint32_t)__builtin_ctzll(word));
+    }
+    return high;
+}
+
 static void mark_free(struct kin_arena *arena, uint32_t first, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)

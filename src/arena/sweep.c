@@ -109,9 +109,10 @@ static void sweep_unit(struct kini_self *self, uint32_t unit, uint32_t slot)
 
 void kini_sweep(struct kini_self *self, uint32_t slot)
 {
-    uint32_t high = kini_load_acq(&self->arena->super->units_high);
-    for (uint32_t unit = 0; unit < high; unit++)
-        sweep_unit(self, unit, slot);
+    const struct kin_arena *arena = self->arena;
+    uint32_t high = kini_load_acq(&arena->super->units_high), unit = 0;
+    while ((unit = kini_span_next(arena, unit, high)) < high)
+        sweep_unit(self, unit++, slot);
 }
 
 /* --- messages that were taken --------------------------------------------------------------- */
@@ -171,7 +172,8 @@ void kini_give_back(struct kini_self *self, uint32_t slot, uint32_t tag)
     uint32_t high = kini_load_acq(&self->arena->super->units_high);
     if (kini_load(&self->arena->participants[slot].takes) == 0)
         return;
-    for (uint32_t unit = 0; unit < high; unit++)
+    uint32_t unit = 0;
+    for (; (unit = kini_span_next(self->arena, unit, high)) < high; unit++)
         if (was_touched(self, unit, slot))
             give_unit_back(self, unit, slot, tag);
 }

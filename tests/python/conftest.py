@@ -4,6 +4,7 @@ import faulthandler
 import multiprocessing
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def pytest_collection_modifyitems(config, items):
     """
     if not SANITIZED:
         return
-    others = [item for item in items if "multiprocessing]" in item.nodeid]
+    others = [item for item in items if re.search(r"[[-]multiprocessing[]-]", item.nodeid)]
     config.hook.pytest_deselected(items=others)
     items[:] = [item for item in items if item not in others]
     reason = "forks beside threads, which the address sanitizer does not survive"

@@ -33,6 +33,15 @@ def kill_self():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.parametrize("name", ["", "a" * 31, "a" * 32, "a" + "é" * 20, "語" * 11, "😀" * 9])
+def test_names(mp, name):
+    process = mp.Process(target=int, name=name or None)
+    assert not name or process.name == name
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+
+
 @pytest.mark.parametrize("code, exitcode", [(0, 0), (7, 7), ("text", 1), (None, 0), (-1, 255)])
 def test_exit_codes(mp, code, exitcode):
     process = mp.Process(target=end_with, args=(code,))
