@@ -196,8 +196,9 @@ static PyMethodDef methods[] = {
 static PyGetSetDef properties[] = {{"pid", get_pid, NULL, NULL, NULL}, {0}};
 
 PyDoc_STRVAR(doc, "Child(functions, name, daemon=False)\n--\n\n"
-                  "Fork a child that runs function() and ends with what it returns. A daemon is\n"
-                  "killed when its parent ends, however that ends.");
+                  "Fork a child that calls the functions, the last one with parent_sentinel, a\n"
+                  "pidfd of its parent, and ends with what that returns. A daemon is killed when\n"
+                  "its parent ends, however that ends.");
 static PyType_Slot slots[] = {
     {Py_tp_doc, (void *)doc}, {Py_tp_init, init},         {Py_tp_dealloc, dealloc},
     {Py_tp_methods, methods}, {Py_tp_getset, properties}, {0, NULL},

@@ -387,6 +387,26 @@ START_TEST(very_large_blocks)
 }
 END_TEST
 
+/* Who died between a run and its number left it too high: until somebody is idle. */
+START_TEST(wrong_hints_of_large_blocks)
+{
+    arena = kt_arena(4 * GIB);
+    uint64_t before = kt_stat(arena).committed_bytes;
+    kini_store(&arena->super->large_units, 8000);
+    kini_store(&arena->super->large_peak, 20000);
+    void *used = alloc(40 * MIB);
+    uint32_t units = kini_load(&arena->super->large_units) - 8000;
+    KT_OK(kin_block_free(arena, alloc(40 * MIB)));
+    ck_assert_uint_ge(kt_stat(arena).committed_bytes, before + 80 * MIB); /* as many seem in use */
+    kini_block_caches_trim(kini_enter(arena));
+    ck_assert_uint_eq(kini_load(&arena->super->large_units), units);
+    ck_assert_uint_eq(kini_load(&arena->super->large_peak), units);
+    ck_assert_uint_le(kt_stat(arena).committed_bytes, before + 75 * MIB);
+    KT_OK(kin_block_free(arena, used));
+    kin_arena_detach(arena);
+}
+END_TEST
+
 START_TEST(small_blocks_go_back)
 {
     burst_of(1000, 200 * MIB);
@@ -523,6 +543,7 @@ int main(void)
     tcase_add_test(t, one_huge_block_goes_back);
     tcase_add_test(t, one_large_block_is_kept);
     tcase_add_test(t, very_large_blocks);
+    tcase_add_test(t, wrong_hints_of_large_blocks);
     tcase_add_test(t, small_blocks_go_back);
     tcase_add_test(t, tiny_blocks_go_back);
     t = kt_case(suite, "full", 60);
