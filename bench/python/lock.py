@@ -1,6 +1,5 @@
 """Locks, events and conditions, uncontended and between two processes."""
 
-import statistics
 from time import perf_counter
 
 import measure
@@ -86,8 +85,7 @@ def main():
     """All of them."""
     without = ("faster-fifo",)
     measure.compare("Lock, acquire and release", acquire_release, without=without, multiprocessing=2)
-    least = statistics.median(two_calls() for _ in range(measure.ROUNDS))
-    print(f"{'  of that: two methods that do nothing':40}{least * 1e6:24.3f}")
+    measure.least("two methods that do nothing", two_calls)
     measure.compare("with lock", with_lock, without=without, multiprocessing=2)
     measure.compare("Event, ping-pong", event_ping_pong, without=without, multiprocessing=3)
     measure.compare("Condition, ping-pong", condition_ping_pong, without=without, multiprocessing=3)

@@ -10,20 +10,21 @@ except ImportError:
     numpy = None
 
 
-def one_to_one(item, count, size=1 << 20):
-    """One producer, one consumer, from the first item on, which says that both are there; size:
-    bytes, for who must be told."""
+def one_to_one(item, count, size=1 << 20, before=1):
+    """One producer, one consumer; what is before is not counted, and says that both are there; size: bytes, for
+    who must be told."""
 
     def run(contestant):
         queue = contestant.Queue(size) if contestant is measure.FasterFifo else contestant.Queue()
 
         def child():
-            for _ in range(1 + count):
+            for _ in range(before + count):
                 queue.put(item)
 
         process = contestant.Process(target=child)
         process.start()
-        queue.get()
+        for _ in range(before):
+            queue.get()
         start = perf_counter()
         for _ in range(count):
             queue.get()
@@ -102,6 +103,15 @@ def round_trip_pipe(contestant):
     return seconds / turns
 
 
+def copies(array, count):
+    """The array copied into memory that is there already, and nothing else: what is left without any queue."""
+    to = numpy.zeros_like(array)
+    start = perf_counter()
+    for _ in range(count):
+        numpy.copyto(to, array)
+    return (perf_counter() - start) / count
+
+
 def main():
     """All of them."""
     compare, tuple_, bytes_ = measure.compare, (1, "two", 3.0), b"x" * 100
@@ -113,6 +123,8 @@ def main():
     if numpy is not None:
         array = numpy.ones(12_500_000)
         compare("Queue, ten numpy arrays of 100 MB", one_to_one(array, 10, 250 << 20), multiprocessing=20)
+        compare("  the next ten", one_to_one(array, 10, 250 << 20, 11), multiprocessing=20)
+        measure.least("one copy of one", lambda: copies(array, 10))
     compare("Queue, round trip", round_trip_queue, multiprocessing=5)
     compare("Pipe, round trip", round_trip_pipe, without=("faster-fifo",), multiprocessing=2)
 

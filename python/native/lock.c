@@ -41,7 +41,8 @@ static int64_t lock_call(void *arg, kin_deadline deadline)
     return kin_lock_acquire(arg, deadline);
 }
 
-static PyObject *lock_take(struct kin_lock *lock, kin_deadline deadline)
+static inline __attribute__((always_inline)) PyObject *lock_take(struct kin_lock *lock,
+                                                                 kin_deadline deadline)
 {
     if (lock == NULL)
         return NULL;
@@ -59,7 +60,9 @@ static PyObject *lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
                               PyObject *kwnames)
 {
     kin_deadline deadline;
-    if (!kinpy_block_timeout(names, args, 0, nargs, kwnames, &deadline))
+    if (nargs == 0 && kwnames == NULL) /* nearly always */
+        return lock_take(kinpy_handle(self), KIN_NEVER);
+    if (!kinpy_block_timeout_given(names, args, 0, nargs, kwnames, &deadline))
         return NULL;
     return lock_take(kinpy_handle(self), deadline);
 }

@@ -122,7 +122,7 @@ struct kini_self *kini_enter_slow(struct kin_arena *arena);
 
 /* The calling thread in the arena, registered if it is new or after a fork of any kind. NULL with
  * kini_enter_error() when there is no room. Every entry point begins with it. */
-static inline struct kini_self *kini_enter(struct kin_arena *arena)
+static kini_inline struct kini_self *kini_enter(struct kin_arena *arena)
 {
     struct kini_self *self = kini_last_self;
     /* The last two: no call of this thread was left half way (see kini_self_heal). */

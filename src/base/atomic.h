@@ -51,6 +51,8 @@ static inline void kini_pause(void)
 #endif
 }
 
+/* The short way into every call: whatever the inliner thinks of it. */
+#define kini_inline      inline __attribute__((always_inline))
 #define kini_likely(x)   __builtin_expect(!!(x), 1)
 #define kini_unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -76,8 +76,8 @@ void kini_handle_send_away(struct kini_self *self, struct kini_handle *handle);
 struct kini_self *kini_handle_enter_slow(struct kini_handle *handle, uint32_t type, int *ret_error);
 
 /* The calling thread, if the handle is good and of that type. Every call begins with it. */
-static inline struct kini_self *kini_handle_enter(struct kini_handle *handle, uint32_t type,
-                                                  int *ret_error)
+static kini_inline struct kini_self *kini_handle_enter(struct kini_handle *handle, uint32_t type,
+                                                       int *ret_error)
 {
     struct kini_self *self = kini_enter(handle->arena);
     /* The epoch last: entering may raise it. */

@@ -93,8 +93,8 @@ void kini_lock_abandon(struct kini_self *self, struct kini_lock_shm *shm, uint64
 /* kini_types[].holder_died */
 void kini_lock_holder_died(struct kini_self *self, uint64_t offset, uint32_t slot);
 
-static inline int kini_lock_acquire(struct kini_self *self, struct kini_handle *handle,
-                                    kin_deadline deadline, bool wait)
+static kini_inline int kini_lock_acquire(struct kini_self *self, struct kini_handle *handle,
+                                         kin_deadline deadline, bool wait)
 {
     struct kini_lock_shm *shm = handle->shm;
     uint64_t expected = 0;
@@ -104,7 +104,7 @@ static inline int kini_lock_acquire(struct kini_self *self, struct kini_handle *
     return kini_lock_acquire_slow(self, handle, deadline, wait);
 }
 
-static inline int kini_lock_release(struct kini_self *self, struct kini_lock_shm *shm)
+static kini_inline int kini_lock_release(struct kini_self *self, struct kini_lock_shm *shm)
 {
     if (kini_unlikely(kini_load(&shm->word) != self->owner_word ||
                       kini_load(&shm->waiters.nwait) != 0 ||
