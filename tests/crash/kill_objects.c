@@ -2,10 +2,13 @@
  * Objects: killed while a queue is created, dropped or destroyed. */
 #include "lib/harness.h"
 
+#include <kin/offer.h>
+
 #include <errno.h>
 #include <stdlib.h>
 
-static struct kin_queue *mine; /* the victim's own */
+static struct kin_queue *mine;   /* the victim's own */
+static struct kin_queue *shared; /* of that name: the harness's */
 
 static void fill(struct kill_world *world, struct kin_queue *queue)
 {
@@ -41,6 +44,31 @@ static int64_t op_open(struct kill_world *world, uint32_t who)
         kill_broken("not opened: %s", kin_error_text());
     return r;
 }
+
+/* H: it has the queue of that name, so the victim's death does not end it. */
+static void setup_shared(struct kill_world *world)
+{
+    struct kin_queue_opts opts = {.max_items = world->scenario->max_items};
+    if (kin_queue_open(world->live, "name", &opts, &shared) < 0)
+        kill_broken("not opened: %s", kin_error_text());
+    kill_put_number(shared, 40, 0);
+}
+
+static void over_shared(struct kill_world *world)
+{
+    (void)world;
+    kin_queue_destroy(shared);
+    shared = NULL;
+}
+
+/* V: the first has it, too. */
+static void warm_first(struct kill_world *world, uint32_t who)
+{
+    if (kini_enter(world->live) == NULL || (who == 0 && op_open(world, who) < 0))
+        kill_broken("not opened: %s", kin_error_text());
+}
+
+KILL_STEP(op_unname, kin_object_unname(mine));
 
 static int64_t op_destroy_own(struct kill_world *world, uint32_t who)
 {
@@ -151,6 +179,33 @@ static void check_found_or_made(struct kill_world *world, struct kill_view *view
     kin_queue_destroy(queue);
 }
 
+/* The name is there or gone, gone once the call has returned; whoever looks for it finds that queue
+ * or none, whoever opens it has one, and what others have of it stays. */
+static void check_unnamed(struct kill_world *world, struct kill_view *view)
+{
+    unsigned char buffer[64];
+    struct kin_queue_opts opts = {.max_items = world->scenario->max_items};
+    struct kin_queue *found = NULL, *opened = NULL;
+    const bool gone = world->done[0], other = world->scenario->operate[1] != NULL;
+    int r = kin_queue_find(view->arena, "name", &found);
+    KILL_CHECK(r == 0 || r == -ENOENT, "the name answers %d: %s", r, kin_error_text());
+    bool same = r == 0 && found->handle.tag == shared->handle.tag;
+    KILL_CHECK(!same || !gone, "the name was taken away, and is found");
+    KILL_CHECK(r < 0 || same || other, "the name is of another queue");
+    KILL_CHECK(kin_queue_open(view->arena, "name", &opts, &opened) == 0, "not opened: %s",
+               kin_error_text());
+    KILL_CHECK(opened == NULL || r < 0 || opened->handle.tag == found->handle.tag,
+               "what was found is not what is opened");
+    KILL_CHECK(!same || kin_queue_try_get(found, buffer, sizeof buffer) == 40,
+               "the item of the queue that was named is not there");
+    kin_queue_destroy(opened);
+    kin_queue_destroy(found);
+    if (view->arena == world->live)
+        over_shared(world);
+    else if (!same) /* else it went with that handle */
+        kini_object_drop(view->self, shared->handle.id);
+}
+
 static bool is_looking(struct kill_world *world, uint64_t at)
 {
     (void)world;
@@ -187,6 +242,14 @@ static const struct kill_scenario scenarios[] = {
      .bytes = 500,
      .items = 3,
      .operate = {op_drop_common}},
+    {.name = "take a queue's name away",
+     .flags = KILL_NO_QUEUE,
+     .max_items = 30,
+     .setup = setup_shared,
+     .warm = warm_first,
+     .operate = {op_unname},
+     .over = over_shared,
+     .check = check_unnamed},
     {.name = "destroy a queue of others' blocks",
      .bytes = 40,
      .setup = setup_filled,
@@ -220,6 +283,16 @@ static const struct kill_scenario pairs[] = {
      .warm = warm_second,
      .operate = {op_open, op_destroy_own},
      .check = check_found_or_made},
+    {.name = "take a name away that is opened",
+     .flags = KILL_NO_QUEUE | KILL_LOCKS,
+     .stride = 2503,
+     .finer = 3,
+     .max_items = 30,
+     .setup = setup_shared,
+     .warm = warm_first,
+     .operate = {op_unname, op_open},
+     .over = over_shared,
+     .check = check_unnamed},
     {.name = "drop and drop",
      .flags = KILL_LOCKS,
      .bytes = 40,

@@ -77,6 +77,9 @@ FAULTS = [
     ("objects without a holder are not looked for", "arena/object.c",
      "            destroy_if_unheld(self, id); /* crash state 3 */\n", "",
      [("kill_objects", "destroy a queue")]),
+    ("a name that is taken away stays", "arena/object.c",
+     "    arena->objects[id].name[0] = '\\0'; /* one byte: killed before or after it */\n", "",
+     [("kill_objects", "take a queue's name away")]),
     ("a destruction that may be called off is finished", "arena/object.c",
      "        if (now == KINI_OBJECT_DYING)\n            judge(self, id, mine);\n        else\n"
      "            destroy(self, id, mine);\n", "        destroy(self, id, mine);\n",
