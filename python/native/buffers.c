@@ -33,18 +33,39 @@ struct frame {
 
 /* --- collect -------------------------------------------------------------------------------- */
 
+/* A view of our own: whoever gave the PickleBuffer may release that. Of a copy, if its owner is a
+ * class of Python, whose memory is lent only once. */
+static PyObject *view_apart(PyObject *buffer)
+{
+    PyObject *view = PyMemoryView_FromObject(buffer);
+    if (view != NULL || PyErr_ExceptionMatches(PyExc_MemoryError))
+        return view;
+    PyErr_Clear();
+    const Py_buffer *given = PyPickleBuffer_GetBuffer(buffer);
+    PyObject *copy = given == NULL ? NULL : PyBytes_FromStringAndSize(given->buf, given->len);
+    view = copy == NULL ? NULL : PyMemoryView_FromObject(copy);
+    Py_XDECREF(copy);
+    return view;
+}
+
 /* Asked by a pickler: true if the buffer is to be in the pickle. apart: NULL if all are. */
 static PyObject *collect(PyObject *apart, PyObject *buffer)
 {
-    const Py_buffer *view = PyPickleBuffer_GetBuffer(buffer);
-    if (view == NULL)
+    const Py_buffer *given = PyPickleBuffer_GetBuffer(buffer);
+    if (given == NULL)
         return NULL;
-    if (apart == NULL || view->len < APART_LEAST || !PyBuffer_IsContiguous(view, 'A') ||
+    if (apart == NULL || given->len < APART_LEAST || !PyBuffer_IsContiguous(given, 'A') ||
         PyList_GET_SIZE(apart) == BUFFERS_MOST)
         Py_RETURN_TRUE;
-    if (PyList_Append(apart, buffer) < 0)
-        return NULL;
-    Py_RETURN_FALSE;
+    PyObject *view = view_apart(buffer);
+    int r = view == NULL ? -1 : PyList_Append(apart, view);
+    Py_XDECREF(view);
+    return r < 0 ? NULL : Py_NewRef(Py_False);
+}
+
+static const Py_buffer *part_of(PyObject *buffers, Py_ssize_t i)
+{
+    return PyMemoryView_GET_BUFFER(PyList_GET_ITEM(buffers, i));
 }
 
 PyObject *kinpy_collect(PyObject *module, PyObject *buffer)
@@ -71,7 +92,7 @@ size_t kinpy_frame_bytes(PyObject *pickle, PyObject *buffers)
     uint64_t count = (uint64_t)PyList_GET_SIZE(buffers);
     uint64_t bytes = table_end(count) + (uint64_t)PyBytes_GET_SIZE(pickle);
     for (uint64_t i = 0; i < count; i++)
-        bytes += 64 + (uint64_t)PyPickleBuffer_GetBuffer(PyList_GET_ITEM(buffers, i))->len;
+        bytes += 64 + (uint64_t)part_of(buffers, (Py_ssize_t)i)->len;
     return bytes;
 }
 
@@ -84,7 +105,7 @@ size_t kinpy_frame_write(PyObject *pickle, PyObject *buffers, char *data)
     memcpy(data + at, PyBytes_AS_STRING(pickle), frame.pickle.bytes);
     at += frame.pickle.bytes;
     for (uint32_t i = 0; i < frame.count; i++) {
-        const Py_buffer *view = PyPickleBuffer_GetBuffer(PyList_GET_ITEM(buffers, i));
+        const Py_buffer *view = part_of(buffers, i);
         at += -((uintptr_t)data + at) % 64;
         struct part part = {at, (uint64_t)view->len};
         memcpy(data + KIN_ARRAY_HEAD + i * sizeof part, &part, sizeof part);

@@ -132,8 +132,8 @@ PyObject *kinpy_open_failed(PyObject *self, int r);
 #define KINPY_SHORT 4096
 /* Write an item of a form of our own: its length, or 0 if it is to be pickled. Raises nothing. */
 size_t kinpy_write_item(PyObject *item, void *buffer, size_t room);
-/* Pickle an item. ret_buffers: NULL, or what becomes a list of the long buffers that are not in the
- * pickle, or NULL if there are none. */
+/* Pickle an item. ret_buffers: NULL, or what becomes a list of views of the long buffers that are not
+ * in the pickle, or NULL if there are none. */
 PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers);
 PyObject *kinpy_read_item(struct kinpy_state *state, const void *data, size_t bytes);
 PyObject *kinpy_pack(PyObject *module, PyObject *item);

@@ -320,3 +320,50 @@ def test_numpy(only_kin):
         assert got.flags.writeable and got.ctypes.data % 16 == 0
         got.flat[0] = 1
     assert sys.getrefcount(array) < 10
+
+
+class Fickle:
+    """It gives pickle a buffer, and takes that back before pickle is done."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __reduce_ex__(self, protocol):
+        self.given = pickle.PickleBuffer(self.data)
+        return bytes, (self.given,)
+
+
+class Release:
+    def __init__(self, owner):
+        self.owner = owner
+
+    def __reduce__(self):
+        self.owner.given.release()
+        return int, ()
+
+
+def test_a_buffer_that_is_taken_back(only_kin):
+    data = os.urandom(100_000)
+    fickle = Fickle(bytearray(data))
+    item = [fickle, Release(fickle)]
+    queue = only_kin.Queue()
+    queue.put(item)
+    assert queue.put_many([item]) == 1
+    assert [queue.get(), queue.get()] == [[data, 0]] * 2
+    ours, theirs = only_kin.Pipe()
+    sender = threading.Thread(target=ours.send, args=(item,))
+    sender.start()
+    assert theirs.recv() == [data, 0]
+    sender.join()
+    fickle.data.append(1)  # nobody looks into it any more
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="__buffer__ is new in 3.12")
+def test_a_buffer_that_is_lent_once(only_kin):
+    class Lent:
+        def __buffer__(self, flags):
+            return memoryview(b"x" * 100_000)
+
+    queue = only_kin.Queue()
+    queue.put(Fickle(Lent()))
+    assert queue.get() == b"x" * 100_000
