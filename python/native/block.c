@@ -13,6 +13,7 @@
 enum state { MADE, LIVE, UNLINKED };
 
 #define HEAD_BYTES 64
+#define BYTES_MOST ((Py_ssize_t)1 << 47) /* there are no more addresses */
 
 struct block {
     struct kinpy_object base;
@@ -31,10 +32,17 @@ static int change(struct kin_array *array, uint32_t from, uint32_t to)
     return atomic_compare_exchange_strong(state_of(array), &from, to);
 }
 
-/* What lost its name, or is about to. */
+/* Or somebody's array, which has no state. */
+static int is_block(struct kin_array *array)
+{
+    return kin_array_type(array) == KIN_STRUCT && kin_array_item_bytes(array) == 1 &&
+           kin_array_length(array) > HEAD_BYTES;
+}
+
+/* A block that lost its name, or is about to. */
 static int is_unlinked(struct kin_array *array)
 {
-    if (atomic_load(state_of(array)) != UNLINKED)
+    if (!is_block(array) || atomic_load(state_of(array)) != UNLINKED)
         return 0;
     return kin_object_unname(array) == 0;
 }
@@ -81,13 +89,23 @@ static int attach(struct kin_arena *arena, const char *name, struct kin_array **
     int r = kin_array_find(arena, name, &array);
     if (r < 0)
         return r == -EPROTOTYPE ? -ENOENT : r;
-    if (kin_array_type(array) != KIN_STRUCT || kin_array_length(array) < HEAD_BYTES ||
-        is_unlinked(array) || atomic_load(state_of(array)) != LIVE) {
+    if (!is_block(array) || is_unlinked(array) || atomic_load(state_of(array)) != LIVE) {
         kin_array_destroy(array);
         return -ENOENT;
     }
     *ret_array = array;
     return 0;
+}
+
+/* As mmap answers, which the standard library's block is made with. */
+static int no_memory(Py_ssize_t bytes)
+{
+    PyObject *text = PyUnicode_FromFormat("no memory for a block of %zd bytes", bytes);
+    PyObject *arguments = text == NULL ? NULL : Py_BuildValue("iN", ENOMEM, text);
+    if (arguments != NULL)
+        PyErr_SetObject(PyExc_OSError, arguments);
+    Py_XDECREF(arguments);
+    return -1;
 }
 
 static int failed(int r, const char *name)
@@ -116,11 +134,13 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTuple(args, "snK", &place.name, &bytes, &place.arena) ||
         kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
+    if (bytes > BYTES_MOST)
+        return no_memory(bytes);
     struct kin_array *array = NULL;
     int r =
         bytes > 0 ? create(arena, place.name, bytes, &array) : attach(arena, place.name, &array);
     if (r < 0)
-        return failed(r, place.name);
+        return r == -ENOMEM ? no_memory(bytes) : failed(r, place.name);
     ((struct kinpy_object *)self)->handle = array;
     ((struct block *)self)->bytes = (Py_ssize_t)kin_array_length(array) - HEAD_BYTES;
     return 0;

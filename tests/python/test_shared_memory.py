@@ -1,5 +1,7 @@
 """SharedMemory and ShareableList: what the standard library does, and blocks that outlive nobody."""
 
+import ctypes
+import errno
 import multiprocessing
 import multiprocessing.shared_memory
 import os
@@ -223,10 +225,30 @@ def test_two_make_one_name(only_kin):
         assert child.exitcode == 0
 
 
-def test_more_than_memory_is_an_error():
+@pytest.mark.parametrize("size", [1 << 45, 1 << 47, 1 << 48, 1 << 60, (1 << 63) - 64, (1 << 63) - 1])
+def test_more_than_memory_is_an_error(size):
     """Not a signal at the first touch (cpython#114390)."""
-    with pytest.raises((MemoryError, OSError)):
-        kin.shared_memory.SharedMemory(create=True, size=1 << 45)
+    with pytest.raises(OSError, match="no memory for a block of") as raised:
+        kin.shared_memory.SharedMemory(create=True, size=size)
+    assert raised.value.errno == errno.ENOMEM
+    with pytest.raises(OverflowError):
+        kin.shared_memory.SharedMemory(create=True, size=1 << 63)
+
+
+@pytest.mark.parametrize("typecode", ["i", "c"])
+def test_an_array_has_the_name(typecode):
+    """Whatever is in it: it is no block that is about to lose its name."""
+    arena = kin.open("blocks-%d" % os.getpid())
+    for length in (1, 16, 100):
+        array = arena.array("array", typecode, length)
+        ctypes.memset(ctypes.addressof(array.get_obj()), 2, 1)
+        with pytest.raises(FileExistsError):
+            arena.shared_memory("array", create=True, size=30)
+        with pytest.raises(FileNotFoundError):
+            arena.shared_memory("array")
+        again = arena.array("array", typecode, length)
+        assert ctypes.string_at(ctypes.addressof(again.get_obj())) == b"\2"
+        del array, again
 
 
 def test_strangers(tmp_path):
