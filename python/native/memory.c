@@ -153,15 +153,24 @@ static PyObject *int_result(const struct memory *memory, int64_t before)
                                     : PyLong_FromLongLong(before);
 }
 
-/* Numbers of an unsigned word go as the int64_t of the same bits. */
-static int int_argument(const struct memory *memory, PyObject *object, int64_t *ret_number)
+/* Numbers of an unsigned word go as the int64_t of the same bits; so the library cannot tell those
+ * that are negative, which only those that may be anything can be. */
+static int int_argument(const struct memory *memory, PyObject *object, int may_be_anything,
+                        int64_t *ret_number)
 {
     int overflow;
-    *ret_number = PyLong_AsLongLongAndOverflow(object, &overflow);
-    if (overflow == 1 && is_unsigned_word(memory))
-        *ret_number = (int64_t)PyLong_AsUnsignedLongLong(object);
+    PyObject *index = PyNumber_Index(object);
+    if (index == NULL)
+        return -1;
+    *ret_number = PyLong_AsLongLongAndOverflow(index, &overflow);
+    if (overflow > 0 && is_unsigned_word(memory))
+        *ret_number = (int64_t)PyLong_AsUnsignedLongLong(index);
     else if (overflow != 0)
         PyErr_SetString(PyExc_OverflowError, "the number does not fit into 64 bits");
+    else if (*ret_number < 0 && is_unsigned_word(memory) && !may_be_anything)
+        PyErr_Format(PyExc_OverflowError, "a negative number in a value of type '%c'",
+                     (int)memory->type);
+    Py_DECREF(index);
     return PyErr_Occurred() ? -1 : 0;
 }
 
@@ -194,7 +203,7 @@ static PyObject *take_step(PyObject *self, enum step step, PyObject *object)
         return PyErr_Format(PyExc_TypeError, "an array has no atomic steps");
     if (memory->type == KIN_FLOAT || memory->type == KIN_DOUBLE)
         return step_double(memory, step, object);
-    if (int_argument(memory, object, &number) < 0)
+    if (int_argument(memory, object, step <= XOR, &number) < 0)
         return NULL;
     int r = int_steps[step](memory->base.handle, number, &before);
     return r < 0 ? failed(r) : int_result(memory, before);
@@ -221,8 +230,8 @@ static PyObject *compare_exchange(PyObject *self, PyObject *args)
     PyObject *expected, *wanted;
     int64_t expected_number, number;
     if (kinpy_handle(self) == NULL || !PyArg_ParseTuple(args, "OO", &expected, &wanted) ||
-        int_argument(memory, expected, &expected_number) < 0 ||
-        int_argument(memory, wanted, &number) < 0)
+        int_argument(memory, expected, 0, &expected_number) < 0 ||
+        int_argument(memory, wanted, 0, &number) < 0)
         return NULL;
     if (memory->is_array)
         return PyErr_Format(PyExc_TypeError, "an array has no atomic steps");

@@ -204,6 +204,34 @@ def test_atomic_steps(only_kin):
         number.or_(1)
 
 
+class Index:
+    """As the numbers of numpy are."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __index__(self):
+        return self.number
+
+
+@pytest.mark.parametrize("letter", "BHILQ")
+def test_atomic_steps_without_a_sign(only_kin, letter):
+    value = only_kin.Value(letter, 7)
+    top = 2 ** (8 * ctypes.sizeof(value.get_obj())) - 1
+    for wrong in (-1, -(2**63), -(2**70), top + 1, 10**5000):
+        for step in (value.exchange, value.min, value.max):
+            with pytest.raises(OverflowError):
+                step(wrong)
+        for pair in ((wrong, 1), (7, wrong)):
+            with pytest.raises(OverflowError):
+                value.compare_exchange(*pair)
+    assert value.value == 7
+    assert value.add(-8) == 7 and value.value == top  # sums wrap around
+    assert value.and_(-2) == top and value.exchange(Index(top)) == top - 1
+    assert value.min(Index(top - 1)) == top and value.compare_exchange(Index(top - 1), Index(top))
+    assert value.value == top
+
+
 def test_wait_for_a_change(only_kin):
     value = only_kin.Value("i", 0)
     assert not value.wait(0, timeout=0.01) and value.wait(1)
