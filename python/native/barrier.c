@@ -189,14 +189,14 @@ static PyObject *parties(PyObject *self, void *unused)
 {
     (void)unused;
     struct kin_barrier *barrier = kinpy_handle(self);
-    return barrier == NULL ? NULL : PyLong_FromLong(kin_barrier_parties(barrier));
+    return barrier == NULL ? NULL : kinpy_count(kin_barrier_parties(barrier));
 }
 
 static PyObject *waiting(PyObject *self, void *unused)
 {
     (void)unused;
     struct kin_barrier *barrier = kinpy_handle(self);
-    return barrier == NULL ? NULL : PyLong_FromLong(kin_barrier_waiting(barrier));
+    return barrier == NULL ? NULL : kinpy_count(kin_barrier_waiting(barrier));
 }
 
 static PyObject *broken(PyObject *self, void *unused)
@@ -229,6 +229,7 @@ static int traverse(PyObject *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(((struct barrier *)self)->action);
+    Py_VISIT(((struct barrier *)self)->timeout); /* what is a number can be anything */
     return 0;
 }
 

@@ -45,16 +45,20 @@ static int run(struct kin_arena *arena, void *arg)
     return 1;
 }
 
-/* Up to so many bytes, in whole letters. */
-#define NAME_BYTES 31
-static void copy_name(char *name, const char *given)
+int kinpy_copy_name(PyObject *text, char ret_name[KINPY_NAME])
 {
-    size_t length = strnlen(given, NAME_BYTES + 1);
-    if (length > NAME_BYTES)
-        for (length = NAME_BYTES; length > 0 && ((unsigned char)given[length] & 0xc0) == 0x80;)
+    PyObject *bytes = PyUnicode_AsEncodedString(text, "utf-8", "replace");
+    if (bytes == NULL)
+        return -1;
+    const char *given = PyBytes_AS_STRING(bytes);
+    size_t length = strnlen(given, KINPY_NAME);
+    if (length == KINPY_NAME)
+        for (length--; length > 0 && ((unsigned char)given[length] & 0xc0) == 0x80;)
             length--;
-    memcpy(name, given, length);
-    name[length] = 0;
+    memcpy(ret_name, given, length);
+    ret_name[length] = 0;
+    Py_DECREF(bytes);
+    return 0;
 }
 
 static int start(struct child *child, struct kin_arena *arena, PyObject *functions,
@@ -84,11 +88,10 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     struct child *child = (struct child *)self;
     static char *names[] = {"functions", "name", "daemon", NULL};
-    PyObject *functions;
-    const char *given;
-    char name[NAME_BYTES + 1];
+    PyObject *functions, *given;
+    char name[KINPY_NAME];
     int daemon = 0;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!s|p:Child", names, &PyTuple_Type, &functions,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O!U|p:Child", names, &PyTuple_Type, &functions,
                                      &given, &daemon))
         return -1;
     if (child->process != NULL) {
@@ -97,9 +100,8 @@ static int init(PyObject *self, PyObject *args, PyObject *kwargs)
     }
     child->state = kinpy_state_of(self);
     struct kin_arena *arena = child->state == NULL ? NULL : kinpy_arena(child->state);
-    if (arena == NULL || PySys_Audit("os.fork", NULL) < 0)
+    if (arena == NULL || PySys_Audit("os.fork", NULL) < 0 || kinpy_copy_name(given, name) < 0)
         return -1;
-    copy_name(name, given);
     const struct kin_process_opts opts = {
         .size = sizeof opts, .name = name, .daemon = (uint32_t)daemon};
     return start(child, arena, functions, &opts);
@@ -153,9 +155,12 @@ PyDoc_STRVAR(send_doc, "send_signal($self, number, /)\n--\n\nNothing happens whe
 static PyObject *send_signal(PyObject *self, PyObject *number)
 {
     struct kin_process *process = process_of(self);
-    long signal = PyLong_AsLong(number);
+    int overflow;
+    long signal = process == NULL ? -1 : PyLong_AsLongAndOverflow(number, &overflow);
     if (process == NULL || PyErr_Occurred())
         return NULL;
+    if (overflow != 0 || signal != (int)signal)
+        signal = -1; /* there is none of that number either */
     int r = kin_process_signal(process, (int)signal);
     if (r < 0)
         return kinpy_raise(r);

@@ -74,6 +74,7 @@ static void destroy(void *handle)
 static void dealloc(PyObject *self)
 {
     PyObject *lock = ((struct condition *)self)->lock;
+    PyObject_GC_UnTrack(self);
     kinpy_dealloc(self, destroy); /* first: it names the lock */
     Py_XDECREF(lock);
 }
@@ -138,7 +139,7 @@ static PyObject *waiting(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct kin_condition *condition = kinpy_handle(self);
-    return condition == NULL ? NULL : PyLong_FromLong(kin_condition_waiting(condition));
+    return condition == NULL ? NULL : kinpy_count(kin_condition_waiting(condition));
 }
 
 static PyMethodDef methods[] = {
@@ -152,11 +153,21 @@ static PyMethodDef methods[] = {
     {0},
 };
 
+/* A lock of a subclass may know its condition. It cannot be let go before the handle, which names
+ * it; its own members can. */
+static int traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((struct condition *)self)->lock);
+    return 0;
+}
+
 static PyType_Slot slots[] = {
     {Py_tp_doc, "Wait, with a lock released meanwhile, until another one says that it changed."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, init},
     {Py_tp_dealloc, dealloc},
+    {Py_tp_traverse, traverse},
     {Py_tp_methods, methods},
     {0, NULL},
 };
@@ -164,6 +175,6 @@ static PyType_Slot slots[] = {
 PyType_Spec kinpy_condition_spec = {
     .name = "kin._kin.Condition",
     .basicsize = sizeof(struct condition),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };

@@ -179,7 +179,8 @@ struct kinpy_object *kinpy_ours(PyObject *module, PyObject *object)
     while (type != NULL && PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) &&
            ((PyHeapTypeObject *)type)->ht_module != module)
         type = type->tp_base;
-    if (type == NULL || !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE)) {
+    if (type == NULL || !PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) ||
+        type->tp_basicsize < (Py_ssize_t)sizeof(struct kinpy_object)) { /* Child, Ready */
         PyErr_Format(PyExc_TypeError, "%.80s is no object of kin", Py_TYPE(object)->tp_name);
         return NULL;
     }
@@ -213,15 +214,14 @@ static void free_offer(PyObject *capsule)
 PyObject *kinpy_offer(PyObject *module, PyObject *args)
 {
     unsigned long long id;
-    const char *name;
+    PyObject *name;
+    char text[KINPY_NAME];
     int daemon, lifeline = -1;
-    if (!PyArg_ParseTuple(args, "Ksp", &id, &name, &daemon))
+    if (!PyArg_ParseTuple(args, "KUp", &id, &name, &daemon) || kinpy_copy_name(name, text) < 0)
         return NULL;
     struct kin_arena *arena = find_arena(PyModule_GetState(module), id);
     if (arena == NULL)
         return PyErr_Format(PyExc_RuntimeError, "this process is not in that arena");
-    char text[32];
-    PyOS_snprintf(text, sizeof text, "%s", name);
     struct kin_offer *offer;
     int r = kin_offer_create(arena, text, &offer);
     if (r < 0)

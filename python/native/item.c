@@ -425,12 +425,16 @@ static int is_current(struct kinpy_state *state)
 
 static int renew(struct kinpy_state *state)
 {
+    Py_CLEAR(state->pickler);
     Py_XSETREF(state->seen_reducers, PyDict_Copy(state->reducers));
-    Py_XSETREF(state->seen_copyreg, PyDict_Copy(state->copyreg));
+    if (state->seen_reducers != NULL)
+        Py_XSETREF(state->seen_copyreg, PyDict_Copy(state->copyreg));
+    if (state->seen_reducers == NULL || state->seen_copyreg == NULL)
+        return 0;
     Py_XSETREF(state->buffer, PyObject_CallNoArgs(state->new_buffer));
-    Py_XSETREF(state->pickler,
-               state->buffer == NULL ? NULL : make_pickler(state, state->buffer, state->collect));
-    return state->pickler != NULL && state->seen_reducers != NULL && state->seen_copyreg != NULL;
+    if (state->buffer != NULL)
+        state->pickler = make_pickler(state, state->buffer, state->collect);
+    return state->pickler != NULL;
 }
 
 PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers)
@@ -439,9 +443,10 @@ PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret
         *ret_buffers = NULL;
     if (atomic_exchange(&state->is_pickling, 1)) /* another thread, or what item calls */
         return pickle_alone(state, item, ret_buffers);
-    state->apart = ret_buffers == NULL ? NULL : PyList_New(0);
     PyObject *pickle = NULL;
-    if (is_current(state) || (!PyErr_Occurred() && renew(state)))
+    state->apart = ret_buffers == NULL ? NULL : PyList_New(0);
+    if ((ret_buffers == NULL || state->apart != NULL) &&
+        (is_current(state) || (!PyErr_Occurred() && renew(state))))
         pickle = dump(state->pickler, state->buffer, item);
     PyObject *type, *value, *traceback;
     PyErr_Fetch(&type, &value, &traceback);

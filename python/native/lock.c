@@ -112,7 +112,7 @@ static PyObject *lock_abandoned(PyObject *self, void *unused)
 {
     (void)unused;
     struct kin_lock *lock = kinpy_handle(self);
-    return lock == NULL ? NULL : PyLong_FromLongLong(kin_lock_abandoned(lock));
+    return lock == NULL ? NULL : kinpy_count(kin_lock_abandoned(lock));
 }
 
 KINPY_OPEN(lock_open, struct kin_lock, kin_lock_inherit)
@@ -187,6 +187,7 @@ static void rlock_destroy(void *handle)
 static void rlock_dealloc(PyObject *self)
 {
     PyObject *whole = ((struct rlock *)self)->whole;
+    PyObject_GC_UnTrack(self);
     if (whole != NULL) /* its handle goes with the whole */
         ((struct kinpy_object *)self)->handle = NULL;
     kinpy_dealloc(self, rlock_destroy);
@@ -290,14 +291,14 @@ static PyObject *rlock_depth(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct kin_rlock *rlock = kinpy_handle(self);
-    return rlock == NULL ? NULL : PyLong_FromLongLong(kin_rlock_depth(rlock));
+    return rlock == NULL ? NULL : kinpy_count(kin_rlock_depth(rlock));
 }
 
 static PyObject *rlock_abandoned(PyObject *self, void *unused)
 {
     (void)unused;
     struct kin_rlock *rlock = kinpy_handle(self);
-    return rlock == NULL ? NULL : PyLong_FromLongLong(kin_rlock_abandoned(rlock));
+    return rlock == NULL ? NULL : kinpy_count(kin_rlock_abandoned(rlock));
 }
 
 KINPY_OPEN(rlock_open, struct kin_rlock, kin_rlock_inherit)
@@ -322,11 +323,20 @@ static PyGetSetDef rlock_members[] = {
     {0},
 };
 
+/* The memory may be of a subclass, and know its lock. It cannot be let go before the lock is. */
+static int rlock_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((struct rlock *)self)->whole);
+    return 0;
+}
+
 static PyType_Slot rlock_slots[] = {
     {Py_tp_doc, "A lock that its holder may acquire again, and that survives its holder."},
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, rlock_init},
     {Py_tp_dealloc, rlock_dealloc},
+    {Py_tp_traverse, rlock_traverse},
     {Py_tp_methods, rlock_methods},
     {Py_tp_getset, rlock_members},
     {0, NULL},
@@ -335,6 +345,6 @@ static PyType_Slot rlock_slots[] = {
 PyType_Spec kinpy_rlock_spec = {
     .name = "kin._kin.RLock",
     .basicsize = sizeof(struct rlock),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = rlock_slots,
 };

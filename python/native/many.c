@@ -21,7 +21,13 @@ static int64_t put_many_call(void *arg, kin_deadline deadline)
 /* What pack_apart made of an item with long buffers. Not of a raw queue's, which are its user's. */
 static int is_apart(PyObject *self, PyObject *packed)
 {
-    return PyTuple_CheckExact(packed) && !((struct queue *)self)->raw;
+    if (!PyTuple_CheckExact(packed) || PyTuple_GET_SIZE(packed) != 2 || ((struct queue *)self)->raw)
+        return 0;
+    PyObject *pickle = PyTuple_GET_ITEM(packed, 0), *buffers = PyTuple_GET_ITEM(packed, 1);
+    int is = PyBytes_CheckExact(pickle) && PyList_CheckExact(buffers);
+    for (Py_ssize_t i = 0; is && i < PyList_GET_SIZE(buffers); i++)
+        is = PyMemoryView_Check(PyList_GET_ITEM(buffers, i));
+    return is;
 }
 
 /* A list of at most MANY_MAX buffers. Returns how many were put: up to one that is put alone. */
@@ -44,7 +50,7 @@ PyObject *kinpy_put_many(PyObject *self, PyObject *args)
     }
     if (count > MANY_MAX)
         count = MANY_MAX;
-    for (Py_ssize_t i = 0; i < count; i++) {
+    for (Py_ssize_t i = 0; i < count && i < PyList_GET_SIZE(list); i++) { /* it may be changed */
         if (is_apart(self, PyList_GET_ITEM(list, i)) ||
             PyObject_GetBuffer(PyList_GET_ITEM(list, i), &views[i], PyBUF_SIMPLE) < 0)
             break;

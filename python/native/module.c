@@ -2,6 +2,8 @@
  * The module kin._kin: its state, and what it takes from the standard library. */
 #include "native.h"
 
+#include <stddef.h>
+
 static struct kinpy_state *module_state(PyObject *module)
 {
     return PyModule_GetState(module);
@@ -39,21 +41,36 @@ static PyObject *attribute(const char *module_name, const char *class_name, cons
     return result;
 }
 
+static const struct {
+    size_t member; /* of struct kinpy_state */
+    const char *module, *class, *name;
+} imports[] = {
+#define TAKE(member, ...)                                                                          \
+    {                                                                                              \
+        offsetof(struct kinpy_state, member), __VA_ARGS__                                          \
+    }
+    TAKE(dumps, "multiprocessing.reduction", "ForkingPickler", "dumps"),
+    TAKE(loads, "multiprocessing.reduction", "ForkingPickler", "loads"),
+    TAKE(new_pickler, "multiprocessing.reduction", "ForkingPickler", NULL),
+    TAKE(reducers, "multiprocessing.reduction", "ForkingPickler", "_extra_reducers"),
+    TAKE(copyreg, "copyreg", "dispatch_table", NULL),
+    TAKE(init_pickler, "pickle", "Pickler", "__init__"),
+    TAKE(new_buffer, "io", "BytesIO", NULL),
+    TAKE(empty, "queue", "Empty", NULL),
+    TAKE(full, "queue", "Full", NULL),
+    TAKE(broken_barrier, "threading", "BrokenBarrierError", NULL),
+    TAKE(buffer_too_short, "multiprocessing.context", "BufferTooShort", NULL),
+#undef TAKE
+};
+
 static int import_all(struct kinpy_state *state)
 {
-    state->dumps = attribute("multiprocessing.reduction", "ForkingPickler", "dumps");
-    state->loads = attribute("multiprocessing.reduction", "ForkingPickler", "loads");
-    state->new_pickler = attribute("multiprocessing.reduction", "ForkingPickler", NULL);
-    state->reducers = attribute("multiprocessing.reduction", "ForkingPickler", "_extra_reducers");
-    state->copyreg = attribute("copyreg", "dispatch_table", NULL);
-    state->init_pickler = attribute("pickle", "Pickler", "__init__");
-    state->new_buffer = attribute("io", "BytesIO", NULL);
-    state->empty = attribute("queue", "Empty", NULL);
-    state->full = attribute("queue", "Full", NULL);
-    state->broken_barrier = attribute("threading", "BrokenBarrierError", NULL);
-    state->buffer_too_short = attribute("multiprocessing.context", "BufferTooShort", NULL);
-    if (PyErr_Occurred())
-        return -1;
+    for (size_t i = 0; i < sizeof imports / sizeof imports[0]; i++) {
+        PyObject *object = attribute(imports[i].module, imports[i].class, imports[i].name);
+        if (object == NULL)
+            return -1;
+        *(PyObject **)((char *)state + imports[i].member) = object;
+    }
     state->shut_down = attribute("queue", "ShutDown", NULL);
     if (state->shut_down == NULL) { /* before 3.13 */
         PyErr_Clear();

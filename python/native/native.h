@@ -65,6 +65,12 @@ int kinpy_place_only(PyObject *args, PyObject *kwargs, struct kinpy_place *ret_p
  * exception that is raised already. Returns NULL. */
 PyObject *kinpy_raise(int64_t error);
 
+/* A count as a number; what is negative is raised. */
+static inline PyObject *kinpy_count(int64_t n)
+{
+    return n < 0 ? kinpy_raise(n) : PyLong_FromLongLong(n);
+}
+
 /* timeout: NULL or None is for ever, a number is seconds, a negative one none. False: raised. */
 int kinpy_deadline(PyObject *timeout, kin_deadline *ret_deadline);
 /* Arguments (block=True, timeout=None) under the given names, beginning with args[skip]. */
@@ -132,8 +138,8 @@ PyObject *kinpy_open_failed(PyObject *self, int r);
 #define KINPY_SHORT 4096
 /* Write an item of a form of our own: its length, or 0 if it is to be pickled. Raises nothing. */
 size_t kinpy_write_item(PyObject *item, void *buffer, size_t room);
-/* Pickle an item. ret_buffers: NULL, or what becomes a list of views of the long buffers that are not
- * in the pickle, or NULL if there are none. */
+/* Pickle an item. ret_buffers: NULL, or what becomes a list of views of the long buffers that are
+ * not in the pickle, or NULL if there are none. */
 PyObject *kinpy_pickle(struct kinpy_state *state, PyObject *item, PyObject **ret_buffers);
 PyObject *kinpy_read_item(struct kinpy_state *state, const void *data, size_t bytes);
 PyObject *kinpy_pack(PyObject *module, PyObject *item);
@@ -228,6 +234,10 @@ static inline int kinpy_is_closed(PyObject *self)
     return object->close != NULL || object->handle == NULL;
 }
 int kinpy_count_forks(void);
+
+/* The name of a process, for observers: as much of it as fits, in whole letters. */
+#define KINPY_NAME 32
+int kinpy_copy_name(PyObject *text, char ret_name[KINPY_NAME]);
 
 /* An object of this module, initialised and in use; or NULL with an exception. */
 struct kinpy_object *kinpy_ours(PyObject *module, PyObject *object);

@@ -58,6 +58,7 @@ static void destroy(void *handle)
 static void dealloc(PyObject *self)
 {
     PyObject *closed = ((struct queue *)self)->closed;
+    PyObject_GC_UnTrack(self);
     kin_ready_destroy(((struct queue *)self)->ready);
     kinpy_dealloc(self, destroy);
     Py_XDECREF(closed);
@@ -383,7 +384,7 @@ static PyObject *qsize(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct kin_queue *queue = kinpy_handle(self);
-    return queue == NULL ? NULL : PyLong_FromLongLong(kin_queue_size(queue));
+    return queue == NULL ? NULL : kinpy_count(kin_queue_size(queue));
 }
 
 static PyObject *is_empty(PyObject *self, PyObject *unused)
@@ -439,7 +440,7 @@ static PyObject *unfinished(PyObject *self, PyObject *unused)
     (void)unused;
     struct kin_queue *queue = kinpy_handle(self);
     int64_t n = queue == NULL ? 0 : kin_queue_unfinished(queue);
-    return queue == NULL ? NULL : n < 0 ? kinpy_raise(n) : PyLong_FromLongLong(n);
+    return queue == NULL ? NULL : kinpy_count(n);
 }
 
 static int64_t join_call(void *arg, kin_deadline deadline)
@@ -541,6 +542,14 @@ static PyGetSetDef computed[] = {
     {0},
 };
 
+/* The exception may know the queue, and lets that go itself. */
+static int traverse(PyObject *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(((struct queue *)self)->closed);
+    return 0;
+}
+
 static PyType_Slot slots[] = {
     {Py_tp_members, fields},
     {Py_tp_getset, computed},
@@ -548,6 +557,7 @@ static PyType_Slot slots[] = {
     {Py_tp_new, PyType_GenericNew},
     {Py_tp_init, init},
     {Py_tp_dealloc, dealloc},
+    {Py_tp_traverse, traverse},
     {Py_tp_methods, methods},
     {0, NULL},
 };
@@ -555,6 +565,6 @@ static PyType_Slot slots[] = {
 PyType_Spec kinpy_queue_spec = {
     .name = "kin._kin.Queue",
     .basicsize = sizeof(struct queue),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC,
     .slots = slots,
 };

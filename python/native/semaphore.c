@@ -113,7 +113,7 @@ static PyObject *get_value(PyObject *self, PyObject *unused)
 {
     (void)unused;
     struct kin_semaphore *semaphore = kinpy_handle(self);
-    return semaphore == NULL ? NULL : PyLong_FromLongLong(kin_semaphore_value(semaphore));
+    return semaphore == NULL ? NULL : kinpy_count(kin_semaphore_value(semaphore));
 }
 
 static PyObject *locked(PyObject *self, PyObject *unused)
@@ -127,7 +127,7 @@ static PyObject *abandoned(PyObject *self, void *unused)
 {
     (void)unused;
     struct kin_semaphore *semaphore = kinpy_handle(self);
-    return semaphore == NULL ? NULL : PyLong_FromLongLong(kin_semaphore_abandoned(semaphore));
+    return semaphore == NULL ? NULL : kinpy_count(kin_semaphore_abandoned(semaphore));
 }
 
 KINPY_OPEN(open_method, struct kin_semaphore, kin_semaphore_inherit)

@@ -8,6 +8,7 @@
 #include "native.h"
 
 #include <math.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SLICE_MS 500
@@ -88,27 +89,32 @@ PyObject *kinpy_raise(int64_t error)
 {
     if (error == KINPY_RAISED || PyErr_Occurred())
         return NULL;
-    const char *text = kin_error_text();
-    if (text[0] == '\0')
-        text = kin_strerror((int)error);
+    const char *sentence = kin_error_text();
+    if (sentence[0] == '\0')
+        sentence = kin_strerror((int)error);
+    /* It has names in it, and may end within a letter. */
+    PyObject *text = PyUnicode_DecodeUTF8(sentence, (Py_ssize_t)strlen(sentence), "replace");
+    if (text == NULL)
+        return NULL;
     switch (error) {
     case -ENOMEM:
-        PyErr_SetString(PyExc_MemoryError, text);
+        PyErr_SetObject(PyExc_MemoryError, text);
         break;
     case -ESTALE:
     case -EINVAL:
     case -EXDEV:
-        PyErr_SetString(PyExc_ValueError, text);
+        PyErr_SetObject(PyExc_ValueError, text);
         break;
     case -EPROTOTYPE:
-        PyErr_SetString(PyExc_TypeError, text);
+        PyErr_SetObject(PyExc_TypeError, text);
         break;
     default: {
-        PyObject *arguments = Py_BuildValue("is", (int)-error, text);
+        PyObject *arguments = Py_BuildValue("iO", (int)-error, text);
         if (arguments != NULL) /* OSError picks its subclass by the number */
             PyErr_SetObject(PyExc_OSError, arguments);
         Py_XDECREF(arguments);
     }
     }
+    Py_DECREF(text);
     return NULL;
 }
