@@ -35,9 +35,19 @@ def _bootstrap(process_obj, parent_sentinel):
         atexit._run_exitfuncs()
 
 
+# What the standard library runs for who started it: a server, a worker of an executor.
+_SERVANTS = frozenset(("concurrent.futures.process", "multiprocessing.managers"))
+
+
+def _ends_with_parent(process_obj):
+    """Whether it is killed when its parent ends, even if that has no time to tell it."""
+    target = process_obj._target
+    return process_obj.daemon or getattr(target, "__module__", None) in _SERVANTS
+
+
 def _fork(process_obj, bootstrap):
     calls = (bootstrap,) if process_obj._start_method is None else (context.begin_forked, bootstrap)
-    return _kin.Child(calls, process_obj._name, process_obj._config.get("daemon", False))
+    return _kin.Child(calls, process_obj._name, _ends_with_parent(process_obj))
 
 
 class ForkPopen(popen_fork.Popen):
@@ -97,10 +107,10 @@ class _Path:
 class _Place:
     """A child's place in an arena."""
 
-    def __init__(self, popen, arena, name, daemon):
+    def __init__(self, popen, arena, name, ends_with_parent):
         self._arena = arena
-        self._offer, memory, token, self._number, lifeline = _kin.offer(arena, name, daemon)
-        fds = (memory, token, lifeline) if daemon else (memory, token)
+        self._offer, memory, token, self._number, lifeline = _kin.offer(arena, name, ends_with_parent)
+        fds = (memory, token, lifeline) if ends_with_parent else (memory, token)
         self._fds = tuple(popen.DupFd(popen.duplicate_for_child(fd)) for fd in fds)
 
     def add(self, handle):
@@ -171,7 +181,7 @@ class _Popen:
         """The place of the child in that arena."""
         if arena not in self._kin_places:
             process = self._kin_process
-            self._kin_places[arena] = _Place(self, arena, process.name, process.daemon)
+            self._kin_places[arena] = _Place(self, arena, process.name, _ends_with_parent(process))
         return self._kin_places[arena]
 
 
