@@ -4,6 +4,7 @@ The programs may be no relatives, and be written in C: kin_arena_open("shop"), k
 "clicks"). An object is there as long as a process has it; of two that open it at once one makes it.
 """
 
+import os
 import threading
 
 from . import _kin
@@ -12,6 +13,7 @@ __all__ = ["Arena", "open"]
 
 _opened = {}  # (name, path): Arena
 _mutex = threading.Lock()
+os.register_at_fork(after_in_child=_mutex._at_fork_reinit)  # a thread of the parent may have it
 
 
 def open(name=None, *, path=None, create=True):

@@ -181,3 +181,17 @@ def test_iterated_until_shut_down(only_kin):
     queue.put_many(range(5))
     queue.shutdown()
     assert list(queue) == list(range(5)) and list(queue) == []
+
+
+def test_fork_while_a_thread_opens(only_kin):
+    """What guards the arenas that this process has opened is free in a child."""
+    name = "forked-%d" % os.getpid()
+
+    def child():
+        kin.open(name).event("end").set()
+
+    with kin.named._mutex:
+        process = only_kin.Process(target=child)
+        process.start()
+    process.join()
+    assert process.exitcode == 0
