@@ -7,6 +7,7 @@ gets the task again; nobody waits for a result that does not come.
 
 import functools
 import signal
+import time
 import weakref
 from multiprocessing import pool as _standard
 from multiprocessing.context import ProcessError
@@ -127,7 +128,7 @@ class _ResultQueue(SimpleQueue):
 
     def __init__(self, *, ctx):
         super().__init__(ctx=ctx)
-        self.ended = {}
+        self.ended, self.notifier = {}, None
 
 
 def _describe(worker):
@@ -151,13 +152,42 @@ def _new_process(plain):
 
 
 class _Worker:
-    """Beside the process class of a context: whoever joins it answers for what it had in hand."""
+    """Beside the process class of a context: whoever joins it answers for what it had in hand.
+
+    One that cannot be started (too few processes, descriptors, memory) counts as ended: the thread
+    that looks after the workers lives on and starts another one, until it can.
+    """
+
+    _failure = None
 
     def _watch(self, note, outqueue):
         self._watched = note, outqueue
 
+    def start(self):
+        """Start it, or note why not."""
+        try:
+            super().start()
+        except (OSError, MemoryError) as error:
+            self._failure = error
+            self._watched[1].notifier.put(None)
+
+    @property
+    def exitcode(self):
+        """The exit code, or None."""
+        return super().exitcode if self._failure is None else 1
+
+    @property
+    def sentinel(self):
+        """What is readable when it has ended; there is none of one that was not started."""
+        if self._failure is not None:
+            raise AttributeError("the worker was not started")
+        return super().sentinel
+
     def join(self, timeout=None):
         """Wait until it has ended."""
+        if self._failure is not None:
+            time.sleep(0.05)  # before the next one is tried
+            return
         super().join(timeout)
         if self.exitcode is None or self._watched is None:
             return
@@ -181,6 +211,39 @@ def _worker_class(plain):
 
 class Pool(_standard.Pool):
     """A pool of worker processes."""
+
+    @functools.wraps(_standard.Pool.__init__)
+    def __init__(self, *args, **kwargs):
+        try:
+            super().__init__(*args, **kwargs)
+        except BaseException:
+            self._undo()
+            raise
+
+    def _undo(self):
+        """Nothing is left of a pool that could not be made: no thread, no worker."""
+        names = "_worker_handler", "_task_handler", "_result_handler"
+        threads = [vars(self)[name] for name in names if name in vars(self)]
+        for thread in threads:
+            thread._state = _standard.TERMINATE
+        for queue in ("_change_notifier", "_taskqueue", "_outqueue"):
+            if queue in vars(self):
+                vars(self)[queue].put(None)
+        for thread in threads:
+            if thread.is_alive():
+                thread.join()
+        for worker in self._pool:
+            if worker.exitcode is None:
+                worker.kill()
+        for worker in self._pool:
+            worker.join()
+
+    def _repopulate_pool(self):
+        self._outqueue.notifier = self._change_notifier
+        super()._repopulate_pool()
+        for worker in self._pool:
+            if worker._failure is not None:
+                raise worker._failure
 
     def _setup_queues(self):
         self._inqueue, self._outqueue = _TaskQueue(ctx=self._ctx), _ResultQueue(ctx=self._ctx)

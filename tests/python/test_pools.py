@@ -12,6 +12,7 @@ import time
 import pytest
 
 import kin
+import kin.popen
 from kin.pool import WorkerLostError
 
 
@@ -165,6 +166,53 @@ def test_tasks_for_a_pool_whose_workers_are_all_gone(only_kin):
         finally:
             pool._pool.extend(workers)
         assert results.get(30) == [x * x for x in range(9)] and nothing.get(30) == []
+
+
+def test_a_worker_that_cannot_be_replaced_at_once(only_kin, monkeypatch):
+    """No process is to be had for a while: the pool waits until there is one, and goes on."""
+    errors, fork = [OSError(11, "no process"), MemoryError("no memory")] * 2, kin.popen._fork
+
+    def fork_later(*args):
+        if errors:
+            raise errors.pop()
+        return fork(*args)
+
+    with only_kin.Pool(1) as pool:
+        assert pool.apply(square, (2,)) == 4
+        monkeypatch.setattr(kin.popen, "_fork", fork_later)
+        with pytest.raises(WorkerLostError):
+            pool.apply_async(leave, (5,)).get(30)
+        assert pool.apply_async(square, (3,)).get(30) == 9
+        assert not errors
+        errors += [OSError(11, "no process")] * 1000
+        with pytest.raises(WorkerLostError):
+            pool.apply_async(leave, (5,)).get(30)
+    pool.join()
+
+
+@pytest.mark.parametrize("which", ["first worker", "second worker", 0, 1, 2])
+def test_a_pool_that_cannot_be_made(only_kin, monkeypatch, which):
+    """Neither a thread nor a worker is left of it."""
+    started, fork, start_thread = [], kin.popen._fork, threading.Thread.start
+
+    def fork_or_fail(*args):
+        if which == ("second worker" if started else "first worker"):
+            raise OSError(11, "no process")
+        started.append("worker")
+        return fork(*args)
+
+    def start_or_fail(thread):
+        if started.count("thread") == which:
+            raise RuntimeError("can't start new thread")
+        started.append("thread")
+        start_thread(thread)
+
+    threads = threading.active_count()
+    monkeypatch.setattr(kin.popen, "_fork", fork_or_fail)
+    monkeypatch.setattr(threading.Thread, "start", start_or_fail)
+    with pytest.raises((OSError, RuntimeError)):
+        only_kin.Pool(2)
+    assert multiprocessing.active_children() == [] and threading.active_count() == threads
 
 
 def test_the_pool_of_the_standard_library_on_our_context(only_kin):
