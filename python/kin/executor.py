@@ -7,15 +7,32 @@ class is chosen by the context.
 import copyreg
 import multiprocessing.queues
 import sys
+from multiprocessing import util
 from multiprocessing.reduction import ForkingPickler
 
+from ._kin import ShutDown
 from .queues import Queue, _End
 
 _MODULE = "concurrent.futures.process"
 
 
-class _CallQueue(Queue):
-    """The calls on their way to the workers."""
+class _WorkerQueue(Queue):
+    """The calls, as a worker gets them."""
+
+    def get(self, block=True, timeout=None):
+        """The next call; None, which ends the worker, when nobody can put one any more."""
+        try:
+            return super().get(block, timeout)
+        except ShutDown:
+            return None
+
+
+class _CallQueue(_WorkerQueue):
+    """The calls on their way to the workers.
+
+    With it goes the executor, or the interpreter ends: workers are left only if the executor could
+    not start its thread, and then nobody else tells them.
+    """
 
     def __init__(self, standard, max_size, ctx, pending_work_items, shutdown_lock, thread_wakeup):
         super().__init__(max_size, ctx=ctx)
@@ -24,6 +41,8 @@ class _CallQueue(Queue):
         self.shutdown_lock = shutdown_lock
         self.thread_wakeup = thread_wakeup
         self._reader = self._writer = _End(self)
+        receive, arguments, _ = self.__reduce__()
+        util.Finalize(self, receive(*arguments).shutdown, exitpriority=10)
 
     def put(self, item, block=True, timeout=None):
         """Pickle and put a call; what pickling raises is the result of its future."""
@@ -35,9 +54,9 @@ class _CallQueue(Queue):
             self._standard._on_queue_feeder_error(self, error, item)
 
     def __reduce__(self):
-        """A worker needs no more than a plain queue."""
+        """A worker only gets."""
         receive, arguments, state = super().__reduce__()
-        return receive, tuple(Queue if a is _CallQueue else a for a in arguments), state
+        return receive, tuple(_WorkerQueue if a is _CallQueue else a for a in arguments), state
 
     def _terminate_broken(self):
         self.close()

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -279,6 +281,40 @@ def test_calls_go_through_our_queue():
         assert executor.submit(square, 3).result(30) == 9
         assert isinstance(executor._call_queue, kin.queues.Queue)
         assert isinstance(executor._result_queue, kin.queues.SimpleQueue)
+
+
+THREADLESS = """
+import concurrent.futures, gc, sys, threading
+import kin
+
+def fail(thread):
+    raise RuntimeError("can't start new thread")
+
+start, threading.Thread.start = threading.Thread.start, fail
+executor = concurrent.futures.ProcessPoolExecutor(2, mp_context=kin.get_context("fork"))
+try:
+    executor.submit(abs, -1)
+except RuntimeError:
+    print(len(kin.active_children()), flush=True)
+threading.Thread.start = start
+if sys.argv[1] == "forget":
+    workers = kin.active_children()
+    del executor
+    gc.collect()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0]
+"""
+
+
+@pytest.mark.parametrize("way", ["forget", "exit"])
+def test_an_executor_that_cannot_start_its_thread(way):
+    """Its workers end with it, and the program ends."""
+    done = subprocess.run(
+        [sys.executable, "-c", THREADLESS, way], env=os.environ, capture_output=True, text=True,
+        timeout=60, check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "2\n", "")
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
