@@ -23,12 +23,16 @@ class WorkerLostError(ProcessError):
     """The worker process died while it ran the task."""
 
 
+_END = -1  # in the place of a job
+
+
 class _TaskQueue(SimpleQueue):
     """Tasks stay taken until they are done: that of a worker that dies comes again, and says so."""
 
     def put(self, task):
-        """Pickle and put a task."""
-        self._put_task(task)
+        """Pickle and put a task; None ends a worker."""
+        job, index = (_END, 0) if task is None else task[:2]
+        self._put_task(task, job, index)
 
 
 class _Packed:
@@ -61,18 +65,28 @@ class _Tasks:
     def get(self):
         """The next task, noted; those of the dead are answered for, not run again."""
         while True:
-            died, task = self._queue._take_task()
-            if task is not None and died == 0:
-                self._note[1] = task[1]
-                self._note[0] = task[0] + 1
-                return task
-            if task is not None:
-                text = f"worker process {died} died while it ran the task"
-                error = WorkerLostError(text, died)
-                self._results.put((task[0], task[1], (False, error)))
-            self._queue._task_is_done()
-            if task is None:
+            died, job, index = self._queue._take_task()
+            if job == _END:
+                self._queue._task_is_done()
                 return None
+            self._note[1] = index
+            self._note[0] = job + 1
+            if died:
+                text = f"worker process {died} died while it ran the task"
+                self._results.put((job, index, (False, WorkerLostError(text, died))))
+                continue
+            try:
+                return self._queue._load_task()
+            except Exception as error:
+                self._fail(job, index, error)
+
+    def _fail(self, job, index, error):
+        """A task that cannot be loaded is one that raised."""
+        try:
+            traced = _standard.ExceptionWithTraceback(error, error.__traceback__)
+            self._results.put((job, index, (False, traced)))
+        except Exception as reason:
+            self._results.put((job, index, (False, MaybeEncodingError(reason, error))))
 
 
 class _Results:
@@ -264,7 +278,8 @@ class Pool(_standard.Pool):
         """A worker, whose queues note what it takes and what it is done with."""
         inqueue, outqueue, *more = kwds.pop("args")
         note = ctx.RawArray("q", 2)
-        ends = _Tasks(inqueue, outqueue, note), _Results(outqueue, inqueue, note)
+        results = _Results(outqueue, inqueue, note)
+        ends = _Tasks(inqueue, results, note), results
         worker = _worker_class(ctx.Process)(*args, args=(*ends, *more), **kwds)
         worker._watch(note, outqueue)
         return worker

@@ -292,31 +292,55 @@ static PyObject *get_method(PyObject *self, PyObject *const *args, Py_ssize_t na
 
 /* --- tasks ---------------------------------------------------------------------------------- */
 
-/* A task is taken where it lies and stays so until it is done. It begins with the process that took
- * it: if that dies, whoever gets the task next knows. */
-static PyObject *put_task(PyObject *self, PyObject *item)
+/* A task is taken where it lies and stays so until it is done. Before its pickle stands what is
+ * needed to answer for it if that cannot be loaded, and the process that took it: if that dies,
+ * whoever gets the task next knows. */
+struct task {
+    uint32_t taker, unused;
+    int64_t job, index;
+};
+
+/* The message of a task: the head and so many bytes after it, from there or, if it is NULL, there
+ * already. */
+static PyObject *put_message(struct queue *queue, struct task *task, const void *bytes, size_t n)
 {
-    struct put put = {.queue = kinpy_open_queue(self)};
-    char buffer[KINPY_SHORT] = {0};
-    const size_t head = sizeof(uint32_t);
+    struct put put = {.queue = kinpy_open_queue((PyObject *)queue)};
     if (put.queue == NULL)
         return NULL;
-    size_t bytes = kinpy_write_item(item, buffer + head, sizeof buffer - head);
+    if (bytes != NULL)
+        memcpy(task + 1, bytes, n);
+    return put_memory((PyObject *)queue, task, sizeof *task + n, &put, KIN_NEVER);
+}
+
+/* (task, job, index) */
+static PyObject *put_task(PyObject *self, PyObject *args)
+{
+    union {
+        struct task task;
+        char bytes[sizeof(struct task) + KINPY_SHORT];
+    } brief = {.task = {0}};
+    PyObject *item;
+    long long job, index;
+    if (!PyArg_ParseTuple(args, "OLL", &item, &job, &index))
+        return NULL;
+    brief.task.job = job;
+    brief.task.index = index;
+    size_t bytes = kinpy_write_item(item, &brief.task + 1, KINPY_SHORT);
     if (bytes > 0)
-        return put_memory(self, buffer, head + bytes, &put, KIN_NEVER);
+        return put_message((struct queue *)self, &brief.task, NULL, bytes);
     PyObject *pickled = kinpy_pickle(((struct kinpy_object *)self)->state, item, NULL);
     Py_buffer view;
     if (pickled == NULL || PyObject_GetBuffer(pickled, &view, PyBUF_SIMPLE) < 0) {
         Py_XDECREF(pickled);
         return NULL;
     }
-    char *whole = PyMem_RawCalloc(1, head + (size_t)view.len);
+    struct task *whole = PyMem_RawMalloc(sizeof *whole + (size_t)view.len);
     PyObject *result = NULL;
     if (whole == NULL)
         PyErr_NoMemory();
     else {
-        memcpy(whole + head, view.buf, (size_t)view.len);
-        result = put_memory(self, whole, head + (size_t)view.len, &put, KIN_NEVER);
+        *whole = brief.task;
+        result = put_message((struct queue *)self, whole, view.buf, (size_t)view.len);
     }
     PyMem_RawFree(whole);
     PyBuffer_Release(&view);
@@ -343,11 +367,11 @@ static PyObject *task_is_done(PyObject *self, PyObject *unused)
     Py_RETURN_NONE;
 }
 
-/* (process that died with it or 0, task) */
+/* (process that died with it or 0, job, index) */
 static PyObject *take_task(PyObject *self, PyObject *unused)
 {
+    (void)unused;
     struct queue *queue = (struct queue *)self;
-    struct kinpy_state *state = queue->base.state;
     struct get get;
     get.queue = kinpy_open_queue(self);
     if (get.queue == NULL)
@@ -356,26 +380,28 @@ static PyObject *take_task(PyObject *self, PyObject *unused)
     if (r == -EAGAIN || r == -ETIMEDOUT)
         r = kinpy_wait(take_call, &get, KIN_NEVER);
     if (r < 0)
-        return kinpy_queue_fail(self, r, state->empty);
+        return kinpy_queue_fail(self, r, queue->base.state->empty);
     queue->task = get.data;
-    uint32_t before = 0, me = (uint32_t)getpid();
-    const size_t head = sizeof before;
-    PyObject *item = NULL;
-    if ((size_t)r < head)
-        PyErr_SetString(PyExc_ValueError, "a task is damaged");
-    else {
-        memcpy(&before, get.data, head);
-        item = kinpy_read_item(state, (char *)get.data + head, (size_t)r - head);
+    queue->task_bytes = (size_t)r;
+    if (queue->task_bytes < sizeof(struct task)) {
+        Py_XDECREF(task_is_done(self, NULL)); /* it would come again and again */
+        return PyErr_Format(PyExc_ValueError, "a task is damaged");
     }
-    if (item == NULL) { /* it would come again and again */
-        PyObject *type, *value, *traceback;
-        PyErr_Fetch(&type, &value, &traceback);
-        Py_XDECREF(task_is_done(self, unused));
-        PyErr_Restore(type, value, traceback);
-        return NULL;
-    }
-    memcpy(get.data, &me, head);
-    return Py_BuildValue("IN", before, item);
+    struct task *task = queue->task;
+    uint32_t before = task->taker;
+    task->taker = (uint32_t)getpid();
+    return Py_BuildValue("ILL", before, (long long)task->job, (long long)task->index);
+}
+
+/* The task that was taken. */
+static PyObject *load_task(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    struct queue *queue = (struct queue *)self;
+    if (queue->task == NULL)
+        return PyErr_Format(PyExc_ValueError, "no task was taken");
+    return kinpy_read_item(queue->base.state, (struct task *)queue->task + 1,
+                           queue->task_bytes - sizeof(struct task));
 }
 
 /* --- the rest ------------------------------------------------------------------------------- */
@@ -513,8 +539,9 @@ static PyMethodDef methods[] = {
     {"_open", open_method, METH_VARARGS, NULL},
     {"_fileno", file_number, METH_NOARGS, NULL},
     {"_close", close_queue, METH_O, NULL},
-    {"_put_task", put_task, METH_O, NULL},
+    {"_put_task", put_task, METH_VARARGS, NULL},
     {"_take_task", take_task, METH_NOARGS, NULL},
+    {"_load_task", load_task, METH_NOARGS, NULL},
     {"_task_is_done", task_is_done, METH_NOARGS, NULL},
     {"_put_sorted", put_sorted, METH_VARARGS, NULL},
     {"_put_many", kinpy_put_many, METH_VARARGS, NULL},

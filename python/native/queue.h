@@ -7,10 +7,11 @@
 
 struct queue {
     struct kinpy_object base;
-    PyObject *closed;        /* what put and get raise after close; or NULL */
-    int raw;                 /* items are bytes, as programs in C see them */
-    int used;                /* something was put here: only then does close hinder empty() */
-    void *task;              /* taken and not done; see take_task */
+    PyObject *closed; /* what put and get raise after close; or NULL */
+    int raw;          /* items are bytes, as programs in C see them */
+    int used;         /* something was put here: only then does close hinder empty() */
+    void *task;       /* taken and not done; see take_task */
+    size_t task_bytes;
     struct kin_ready *ready; /* behind _fileno(), made on demand */
     pid_t ready_pid;         /* who made it: it is good there only */
 };

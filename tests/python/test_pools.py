@@ -170,6 +170,43 @@ def test_tasks_for_a_pool_whose_workers_are_all_gone(only_kin):
         assert results.get(30) == [x * x for x in range(9)] and nothing.get(30) == []
 
 
+class Unloadable:
+    """It can be pickled, and calls that when it is loaded."""
+
+    def __init__(self, function, *args):
+        self.calls = function, args
+
+    def __reduce__(self):
+        return self.calls
+
+
+class Peculiar(Exception):
+    """One that cannot be pickled."""
+
+    def __reduce__(self):
+        raise RuntimeError("not this one")
+
+
+def interrupt(what):
+    """As when a key is hit."""
+    raise what
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_task_that_cannot_be_loaded(method):
+    with kin.get_context(method).Pool(2) as pool:
+        for function, error in (fail, LookupError), (leave, WorkerLostError):
+            with pytest.raises(error):
+                pool.apply_async(square, (Unloadable(function, 5),)).get(30)
+        with pytest.raises(WorkerLostError, match="exit code 1"):
+            pool.apply_async(square, (Unloadable(interrupt, KeyboardInterrupt),)).get(30)
+        with pytest.raises(kin.pool.MaybeEncodingError):
+            pool.apply_async(square, (Unloadable(interrupt, Unloadable(Peculiar)),)).get(30)
+        with pytest.raises(OSError):  # which is not the end of the queue of tasks
+            pool.map_async(abs, [1, Unloadable(interrupt, OSError), 3], 1).get(30)
+        assert pool.map_async(square, range(9)).get(30) == [x * x for x in range(9)]
+
+
 def test_a_worker_that_cannot_be_replaced_at_once(only_kin, monkeypatch):
     """No process is to be had for a while: the pool waits until there is one, and goes on."""
     errors, fork = [OSError(11, "no process"), MemoryError("no memory")] * 2, kin.popen._fork
