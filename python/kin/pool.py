@@ -41,8 +41,15 @@ class _Packed:
     bad, good = 2, 3
 
 
-# These can be loaded in any case.
 _PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes, bytearray))
+
+
+def _is_loadable(value):
+    """Whether it can be loaded in any case: numpy's arrays too, unless objects are in them."""
+    kind = type(value)
+    return kind in _PLAIN or (
+        kind.__module__ == "numpy" and not getattr(getattr(value, "dtype", None), "hasobject", True)
+    )
 
 
 def _load(good, value):
@@ -98,7 +105,7 @@ class _Results:
     def put(self, result):
         """The task is done with."""
         job, index, (good, value) = result
-        if not good or type(value) not in _PLAIN and type(value).__module__ != "numpy":
+        if not good or not _is_loadable(value):
             text = "" if good else repr(getattr(value, "exc", value))
             good, value = _Packed.good if good else _Packed.bad, (_kin.pack(value), text)
         self._queue.put((job, index, (good, value)))

@@ -192,6 +192,22 @@ def interrupt(what):
     raise what
 
 
+def make_objects(function):
+    """An array of numpy of which one item calls that when it is loaded."""
+    import numpy
+
+    return numpy.array([Unloadable(function, 5)], dtype=object)
+
+
+def test_an_array_of_objects_that_cannot_be_loaded(only_kin):
+    numpy = pytest.importorskip("numpy")
+    with only_kin.Pool(2) as pool:
+        with pytest.raises(kin.pool.MaybeEncodingError):
+            pool.apply_async(make_objects, (fail,)).get(30)
+        assert list(pool.apply_async(make_objects, (square,)).get(30)) == [25]
+        assert list(pool.apply_async(numpy.arange, (3,)).get(30)) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_task_that_cannot_be_loaded(method):
     with kin.get_context(method).Pool(2) as pool:
