@@ -139,7 +139,8 @@ class _Once:
         text, *pid = error.args
         pool = self._pool()
         for worker in list(pool._pool) if pool is not None and pid else ():
-            if worker.pid == pid[0] and worker.exitcode is not None:
+            # It may have left the arena and be about to end.
+            if worker.pid == pid[0] and worker._popen.wait(1.0) is not None:
                 return _lost(worker)
         return WorkerLostError(self._queue.ended.get(pid[0], text) if pid else text)
 
