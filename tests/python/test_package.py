@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import subprocess
 import sys
+import zipfile
 
 import pytest
 
@@ -112,3 +113,69 @@ def test_children_that_start_anew(tmp_path, how, method):
     assert done.stdout.splitlines() == [
         f"['kin.queues', 'kin.synchronize', 'kin.synchronize'] ['one', 'two', '{method}']", "[2, 4]", "[6, 8] kin.executor",
     ], done.stderr
+
+
+LATE = """
+import pickle, sys, threading
+from concurrent.futures import ProcessPoolExecutor
+import multiprocessing
+
+def double(x):
+    return 2 * x
+
+def after_the_end():
+    threading.main_thread().join()
+    print(pickle.loads(pickle.dumps(double)) is double, __name__ == sys.modules["__main__"].__name__)
+
+if __name__ == "__main__":
+    executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(sys.argv[1]))
+    for number in range(200):
+        future = executor.submit(double, number)
+    future.add_done_callback(lambda done: print(done.exception() or done.result()))
+    threading.Thread(target=after_the_end).start()
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("how", ["file", "-m"])
+def test_what_goes_on_after_the_last_line(tmp_path, how, method):
+    """Its functions can be pickled still."""
+    (tmp_path / "program.py").write_text(LATE)
+    start = {"file": ["program.py"], "-m": ["-m", "program"]}[how]
+    done = subprocess.run(
+        [sys.executable, "-m", "kin", *start, method],
+        cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60,
+    )
+    assert sorted(done.stdout.splitlines()) == ["398", "True True"], done.stderr
+
+
+SHOWS = """
+import os, sys
+print(__name__, __file__, type(__loader__).__name__, __package__, __builtins__)
+print(os.path.samefile(sys.path[0], os.path.dirname(os.path.realpath(__file__))), sys.path[0], sys.argv)
+"""
+
+
+@pytest.mark.parametrize("start", [
+    ["program.py", "-x"], ["./program.py"], ["link"], ["folder", "x"], ["archive.zip"], ["empty"],
+    ["missing.py"], ["-m", "program", "-c"], ["-m", "missing"], ["-m", "empty"], ["-", "x"],
+    ["-c", "import sys; print(sys.path[0], sys.argv, __builtins__)", "x"], ["-c", "raise SystemExit('no')"],
+])
+def test_a_program_sees_what_it_sees_without_kin(tmp_path, start):
+    (tmp_path / "program.py").write_text(SHOWS)
+    for folder in ("folder", "empty", "elsewhere"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "folder" / "__main__.py").write_text(SHOWS)
+    (tmp_path / "elsewhere" / "other.py").write_text(SHOWS)
+    (tmp_path / "link").symlink_to("elsewhere/other.py")
+    with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+        archive.writestr("__main__.py", SHOWS.replace("os.path.samefile", "print"))
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, input="import sys; print(sys.argv)",
+            env=os.environ, capture_output=True, text=True, timeout=60,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    assert run("-m", "kin", *start) == run(*start)
