@@ -34,6 +34,10 @@ class _Bounded:
         _check(block, timeout)
         super().put(item, block, timeout, **more)
 
+    def put_nowait(self, item):
+        """put(item, block=False)"""
+        return self.put(item, False)
+
     def get(self, block=True, timeout=None):
         """Take the next item; Empty if there is none in time."""
         _check(block, timeout)

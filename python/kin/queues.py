@@ -73,9 +73,9 @@ class Queue(_Async, _kin.Queue):
 
     __class_getitem__ = classmethod(GenericAlias)
 
-    def put_nowait(self, item):
-        """put(item, block=False)"""
-        return self.put(item, False)
+    def put_nowait(self, obj):
+        """put(obj, block=False)"""
+        return self.put(obj, False)
 
     def get_nowait(self):
         """get(block=False)"""
@@ -167,11 +167,11 @@ class PriorityQueue(JoinableQueue):
             self, bool(self._raw), state={"_maxsize": self._maxsize, "_key": self._key}
         )
 
-    def put(self, item, block=True, timeout=None, *, priority=None):
+    def put(self, obj, block=True, timeout=None, *, priority=None):
         """Pickle and put an item; Full if there is no room in time."""
         if priority is None:
-            priority = item if self._key is None else self._key(item)
-        return self._put_sorted(item, priority, plain, bool(block), timeout)
+            priority = obj if self._key is None else self._key(obj)
+        return self._put_sorted(obj, priority, plain, block, timeout)
 
     async def aput(self, item, *, priority=None):
         """Pickle and put an item; a coroutine that is cancelled has put none."""

@@ -2,8 +2,6 @@
  * Lock and RLock: as those of multiprocessing; freed when their holder dies. */
 #include "native.h"
 
-static const char *const names[] = {"block", "timeout"};
-
 static PyObject *owner_tuple(int r, const struct kin_owner *owner)
 {
     if (r == -ENOENT)
@@ -62,7 +60,7 @@ static PyObject *lock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t 
     kin_deadline deadline;
     if (nargs == 0 && kwnames == NULL) /* nearly always */
         return lock_take(kinpy_handle(self), KIN_NEVER);
-    if (!kinpy_block_timeout_given(names, args, 0, nargs, kwnames, &deadline))
+    if (!kinpy_block_timeout_given(args, nargs, kwnames, &deadline))
         return NULL;
     return lock_take(kinpy_handle(self), deadline);
 }
@@ -240,7 +238,7 @@ static PyObject *rlock_acquire(PyObject *self, PyObject *const *args, Py_ssize_t
                                PyObject *kwnames)
 {
     kin_deadline deadline;
-    if (!kinpy_block_timeout(names, args, 0, nargs, kwnames, &deadline))
+    if (!kinpy_block_timeout(args, nargs, kwnames, &deadline))
         return NULL;
     return rlock_take(kinpy_handle(self), deadline);
 }

@@ -73,16 +73,19 @@ static inline PyObject *kinpy_count(int64_t n)
 
 /* timeout: NULL or None is for ever, a number is seconds, a negative one none. False: raised. */
 int kinpy_deadline(PyObject *timeout, kin_deadline *ret_deadline);
-/* Arguments (block=True, timeout=None) under the given names, beginning with args[skip]. */
-int kinpy_block_timeout_given(const char *const *names, PyObject *const *args, Py_ssize_t skip,
-                              Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline);
-static inline int kinpy_block_timeout(const char *const *names, PyObject *const *args,
-                                      Py_ssize_t skip, Py_ssize_t nargs, PyObject *kwnames,
+/* Arguments by position or by name; NULL: not given. False: raised. */
+int kinpy_arguments(const char *const *names, Py_ssize_t count, PyObject *const *args,
+                    Py_ssize_t nargs, PyObject *kwnames, PyObject **ret_values);
+/* What block=True and timeout=None say; both are looked at, also where one is enough. */
+int kinpy_block_or_timeout(PyObject *block, PyObject *timeout, kin_deadline *ret_deadline);
+int kinpy_block_timeout_given(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                              kin_deadline *ret_deadline);
+static inline int kinpy_block_timeout(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
                                       kin_deadline *ret_deadline)
 {
     *ret_deadline = KIN_NEVER; /* what nearly all say, by saying nothing */
-    return (nargs == skip && kwnames == NULL) ||
-           kinpy_block_timeout_given(names, args, skip, nargs, kwnames, ret_deadline);
+    return (nargs == 0 && kwnames == NULL) ||
+           kinpy_block_timeout_given(args, nargs, kwnames, ret_deadline);
 }
 
 /* No other thread does the same with that object meanwhile: the interpreter lock sees to that where

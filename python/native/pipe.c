@@ -162,12 +162,19 @@ static PyObject *send_in_use(PyObject *self, struct kin_pipe *pipe, PyObject *ob
     return result;
 }
 
-static PyObject *send_object(PyObject *self, PyObject *object)
+static PyObject *send_object(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
+                             PyObject *kwnames)
 {
+    static const char *const names[] = {"obj"};
+    PyObject *object;
     struct kin_pipe *pipe = use_end(self);
     if (pipe == NULL)
         return NULL;
-    PyObject *result = send_in_use(self, pipe, object);
+    PyObject *result = NULL;
+    if (kinpy_arguments(names, 1, args, nargs, kwnames, &object))
+        result = object != NULL
+                     ? send_in_use(self, pipe, object)
+                     : PyErr_Format(PyExc_TypeError, "send() is called with what is to be sent");
     kinpy_end_use(self);
     return result;
 }
@@ -364,7 +371,8 @@ static PyObject *file_number(PyObject *self, PyObject *unused)
 KINPY_OPEN(open_method, struct kin_pipe, kin_pipe_inherit)
 
 static PyMethodDef methods[] = {
-    {"send", send_object, METH_O, "send($self, obj, /)\n--\n\nSend a picklable object."},
+    {"send", (PyCFunction)(void (*)(void))send_object, METH_FASTCALL | METH_KEYWORDS,
+     "send($self, obj)\n--\n\nSend a picklable object."},
     {"send_bytes", (PyCFunction)(void (*)(void))send_bytes, METH_VARARGS | METH_KEYWORDS,
      "send_bytes($self, buf, offset=0, size=None)\n--\n\nSend the bytes of a buffer as one "
      "message."},

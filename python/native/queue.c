@@ -124,8 +124,6 @@ static PyObject *put_buffer(PyObject *self, PyObject *pickled, struct put *put,
     return result;
 }
 
-static const char *const names[] = {"block", "timeout"};
-
 /* What was reserved and filled; it is given back if it could not be put. */
 static PyObject *put_reserved(PyObject *self, void *data, size_t bytes, struct put *put,
                               kin_deadline deadline)
@@ -207,15 +205,20 @@ PyObject *kinpy_put_packed(PyObject *self, PyObject *packed, kin_deadline deadli
 static PyObject *put_method(PyObject *self, PyObject *const *args, Py_ssize_t nargs,
                             PyObject *kwnames)
 {
+    static const char *const names[] = {"obj", "block", "timeout"};
     struct put put = {.queue = kinpy_open_queue(self)};
-    kin_deadline deadline;
+    PyObject *values[3];
+    kin_deadline deadline = KIN_NEVER;
     if (put.queue == NULL)
         return NULL;
-    if (nargs < 1)
-        return PyErr_Format(PyExc_TypeError, "put() is called with the item first");
-    if (!kinpy_block_timeout(names, args, 1, nargs, kwnames, &deadline))
+    if (nargs == 1 && kwnames == NULL) /* nearly always */
+        return put_item(self, args[0], &put, deadline);
+    if (!kinpy_arguments(names, 3, args, nargs, kwnames, values) ||
+        !kinpy_block_or_timeout(values[1], values[2], &deadline))
         return NULL;
-    return put_item(self, args[0], &put, deadline);
+    if (values[0] == NULL)
+        return PyErr_Format(PyExc_TypeError, "put() is called with what is to be put");
+    return put_item(self, values[0], &put, deadline);
 }
 
 /* (item, what it is sorted by, plain of kin.order, block, timeout) */
@@ -224,11 +227,12 @@ static PyObject *put_sorted(PyObject *self, PyObject *args)
     struct put put = {.queue = kinpy_open_queue(self)};
     PyObject *item, *sorted_by, *plain, *timeout;
     struct kinpy_key key;
-    int block;
-    kin_deadline deadline = KIN_NOW;
+    PyObject *block;
+    kin_deadline deadline;
     if (put.queue == NULL ||
-        !PyArg_ParseTuple(args, "OOOpO", &item, &sorted_by, &plain, &block, &timeout) ||
-        (block && !kinpy_deadline(timeout, &deadline)) || kinpy_key_of(sorted_by, plain, &key) < 0)
+        !PyArg_ParseTuple(args, "OOOOO", &item, &sorted_by, &plain, &block, &timeout) ||
+        !kinpy_block_or_timeout(block, timeout, &deadline) ||
+        kinpy_key_of(sorted_by, plain, &key) < 0)
         return NULL;
     put.key = &(struct kin_queue_key){key.priority, key.data, key.bytes};
     return put_item(self, item, &put, deadline);
@@ -285,7 +289,7 @@ static PyObject *get_method(PyObject *self, PyObject *const *args, Py_ssize_t na
                             PyObject *kwnames)
 {
     kin_deadline deadline;
-    if (!kinpy_block_timeout(names, args, 0, nargs, kwnames, &deadline))
+    if (!kinpy_block_timeout(args, nargs, kwnames, &deadline))
         return NULL;
     return kinpy_queue_get(self, deadline);
 }
@@ -533,7 +537,7 @@ KINPY_OPEN(open_method, struct kin_queue, kin_queue_inherit)
 
 static PyMethodDef methods[] = {
     {"put", (PyCFunction)(void (*)(void))put_method, METH_FASTCALL | METH_KEYWORDS,
-     "put($self, item, /, block=True, timeout=None)\n--\n\nPickle and put an item; Full in time."},
+     "put($self, obj, block=True, timeout=None)\n--\n\nPickle and put an item; Full in time."},
     {"get", (PyCFunction)(void (*)(void))get_method, METH_FASTCALL | METH_KEYWORDS,
      "get($self, block=True, timeout=None)\n--\n\nTake the next item; Empty in time."},
     {"_open", open_method, METH_VARARGS, NULL},

@@ -2,8 +2,6 @@
  * Semaphore, bounded or not: permits of the dead come back. */
 #include "native.h"
 
-static const char *const names[] = {"block", "timeout"};
-
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static const char *const keywords[] = {"value", "bounded", "name", "arena", NULL};
@@ -66,7 +64,7 @@ static PyObject *take(struct kin_semaphore *semaphore, kin_deadline deadline)
 static PyObject *acquire(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     kin_deadline deadline;
-    if (!kinpy_block_timeout(names, args, 0, nargs, kwnames, &deadline))
+    if (!kinpy_block_timeout(args, nargs, kwnames, &deadline))
         return NULL;
     return take(kinpy_handle(self), deadline);
 }

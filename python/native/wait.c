@@ -54,35 +54,48 @@ int kinpy_deadline(PyObject *timeout, kin_deadline *ret_deadline)
     return 1;
 }
 
-int kinpy_block_timeout_given(const char *const *names, PyObject *const *args, Py_ssize_t skip,
-                              Py_ssize_t nargs, PyObject *kwnames, kin_deadline *ret_deadline)
+int kinpy_arguments(const char *const *names, Py_ssize_t count, PyObject *const *args,
+                    Py_ssize_t nargs, PyObject *kwnames, PyObject **ret_values)
 {
-    PyObject *values[2] = {NULL, NULL};
-    if (nargs > skip + 2) {
-        PyErr_Format(PyExc_TypeError, "at most %zd arguments are expected, not %zd", skip + 2,
-                     nargs);
+    if (nargs > count) {
+        PyErr_Format(PyExc_TypeError, "at most %zd arguments are expected, not %zd", count, nargs);
         return 0;
     }
-    for (Py_ssize_t i = skip; i < nargs; i++)
-        values[i - skip] = args[i];
+    for (Py_ssize_t i = 0; i < count; i++)
+        ret_values[i] = i < nargs ? args[i] : NULL;
     Py_ssize_t keywords = kwnames == NULL ? 0 : PyTuple_GET_SIZE(kwnames);
     for (Py_ssize_t i = 0; i < keywords; i++) {
         PyObject *key = PyTuple_GET_ITEM(kwnames, i);
-        int which = PyUnicode_CompareWithASCIIString(key, names[0]) == 0   ? 0
-                    : PyUnicode_CompareWithASCIIString(key, names[1]) == 0 ? 1
-                                                                           : -1;
-        if (which < 0 || values[which] != NULL) {
+        Py_ssize_t which = 0;
+        while (which < count && PyUnicode_CompareWithASCIIString(key, names[which]) != 0)
+            which++;
+        if (which == count || ret_values[which] != NULL) {
             PyErr_Format(PyExc_TypeError, "%s keyword argument: %R",
-                         which < 0 ? "unexpected" : "twice the same", key);
+                         which == count ? "unexpected" : "twice the same", key);
             return 0;
         }
-        values[which] = args[nargs + i];
+        ret_values[which] = args[nargs + i];
     }
-    int block = values[0] == NULL ? 1 : PyObject_IsTrue(values[0]);
-    if (block < 0)
+    return 1;
+}
+
+int kinpy_block_or_timeout(PyObject *block, PyObject *timeout, kin_deadline *ret_deadline)
+{
+    int blocks = block == NULL ? 1 : PyObject_IsTrue(block);
+    if (blocks < 0 || !kinpy_deadline(timeout, ret_deadline))
         return 0;
-    *ret_deadline = KIN_NOW;
-    return block ? kinpy_deadline(values[1], ret_deadline) : 1;
+    if (!blocks)
+        *ret_deadline = KIN_NOW;
+    return 1;
+}
+
+int kinpy_block_timeout_given(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames,
+                              kin_deadline *ret_deadline)
+{
+    static const char *const names[] = {"block", "timeout"};
+    PyObject *values[2];
+    return kinpy_arguments(names, 2, args, nargs, kwnames, values) &&
+           kinpy_block_or_timeout(values[0], values[1], ret_deadline);
 }
 
 PyObject *kinpy_raise(int64_t error)
