@@ -23,27 +23,48 @@ __all__ = ["Client", "Listener", "Pipe", "wait"]
 class Connection(_kin.Pipe):
     """One end of a pipe: closed when every process that has it closed it or died."""
 
-    readable = writable = True
+    writable = True
+
+    def __init__(self, *args, **kwargs):
+        raise TypeError(
+            "an end of a pipe comes from Pipe(); for a descriptor there is"
+            " multiprocessing.connection.Connection"
+        )
+
+    @property
+    def readable(self):
+        """Whether it receives."""
+        return not self._is_deaf
+
+    def __copy__(self):
+        """The same end, for this process: closed when both are."""
+        make, arguments, _ = handle_of(self)
+        return make(*arguments)
+
+    def __deepcopy__(self, memo):
+        return self.__copy__()
 
     def __reduce__(self):
         """Between processes: this one keeps the end open until it is received."""
         reduced = handle_of(self)
         if get_spawning_popen() is not None:
             return reduced
-        make, arguments, _ = reduced
-        return kept(reduced, make(*arguments).close)
+        return kept(reduced, self.__copy__().close)
 
     def _is_ready(self):
         """Whether there is something to receive, without waiting."""
         return self.poll()
 
     def recv_bytes(self, maxlength=None):
-        """Receive a message of bytes; OSError if it is longer than maxlength, and the end closes."""
+        """Receive a message of bytes; OSError if it is longer than maxlength, and none from then on."""
         if maxlength is not None and maxlength < 0:
             raise ValueError("negative maxlength")
         message = self._recv_bytes()
         if maxlength is not None and len(message) > maxlength:
-            self.close()
+            if self.writable:
+                self._is_deaf = True
+            else:
+                self.close()
             raise OSError("bad message length")
         return message
 
@@ -89,6 +110,8 @@ def Pipe(duplex=True):
 def wait(object_list, timeout=None):
     """Those of the objects that are ready: ends of pipes, sockets, sentinels of processes."""
     objects = list(object_list)
+    if timeout is not None and timeout != timeout:
+        raise ValueError("the timeout is not a number (NaN)")
     if not any(hasattr(thing, "_is_ready") for thing in objects):
         return _standard_wait(objects, timeout)
     end = None if timeout is None else time.monotonic() + timeout

@@ -2,12 +2,14 @@
  * One end of a pipe: what kin.connection.Connection is made of. */
 #include "native.h"
 
+#include <structmember.h>
 #include <unistd.h>
 
 struct end {
     struct kinpy_object base;
     struct kin_ready *ready; /* behind fileno(), made on demand */
     pid_t ready_pid;         /* who made it: it is good there only */
+    char is_deaf;            /* a message was longer than recv_bytes was to take */
 };
 
 static PyObject *is_closed(void)
@@ -252,7 +254,7 @@ static int next_message(PyObject *self, struct receive *receive, int64_t *ret_by
     receive->pipe = use_end(self);
     if (receive->pipe == NULL)
         return 0;
-    int64_t r = receive_call(receive, KIN_NOW);
+    int64_t r = ((struct end *)self)->is_deaf ? -EBADF : receive_call(receive, KIN_NOW);
     if (r == -EAGAIN || r == -ETIMEDOUT)
         r = kinpy_wait(receive_call, receive, KIN_NEVER);
     kinpy_end_use(self);
@@ -305,7 +307,7 @@ static PyObject *poll(PyObject *self, PyObject *args, PyObject *kwargs)
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O", (char **)keywords, &timeout) ||
         (timeout != NULL && !kinpy_deadline(timeout, &deadline)) || (pipe = use_end(self)) == NULL)
         return NULL;
-    int64_t r = poll_call(pipe, KIN_NOW);
+    int64_t r = ((struct end *)self)->is_deaf ? -EBADF : poll_call(pipe, KIN_NOW);
     if (r == -ETIMEDOUT && deadline > KIN_NOW)
         r = kinpy_wait(poll_call, pipe, deadline);
     kinpy_end_use(self);
@@ -388,14 +390,24 @@ static PyMethodDef methods[] = {
     {0},
 };
 
+static PyMemberDef fields[] = {
+    {"_is_deaf", T_BOOL, offsetof(struct end, is_deaf), 0, NULL},
+    {0},
+};
+
 static PyGetSetDef members[] = {
     {"closed", closed, NULL, "Whether this end was closed here.", NULL},
     {0},
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, "One end of a pipe."}, {Py_tp_new, PyType_GenericNew}, {Py_tp_dealloc, dealloc},
-    {Py_tp_methods, methods},          {Py_tp_getset, members},        {0, NULL},
+    {Py_tp_doc, "One end of a pipe."},
+    {Py_tp_new, PyType_GenericNew},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, members},
+    {Py_tp_members, fields},
+    {0, NULL},
 };
 
 PyType_Spec kinpy_pipe_spec = {

@@ -1,12 +1,16 @@
 """Pipes: the behaviour that is shared."""
 
+import copy
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import socket
 from multiprocessing import reduction
 
 import pytest
+
+import kin
 
 METHODS = ["fork", "spawn", "forkserver"]
 
@@ -59,9 +63,54 @@ def test_bytes(mp):
     with pytest.raises(mp.BufferTooShort) as caught:
         b.recv_bytes_into(buffer)
     assert caught.value.args == (b"longer than that",)
+
+
+def test_a_message_that_is_too_long(mp):
+    """Nothing more is received; what is sent goes on."""
+    a, b = mp.Pipe()
     a.send_bytes(b"12345")
-    with pytest.raises(OSError):
+    with pytest.raises(OSError, match="bad message length"):
         b.recv_bytes(4)
+    assert (b.closed, b.readable, b.writable) == (False, False, True)
+    for receive in (b.recv, b.recv_bytes, b.poll, lambda: b.recv_bytes_into(bytearray(9))):
+        with pytest.raises(OSError, match="write-only"):
+            receive()
+    b.send("still there")
+    assert a.recv() == "still there"
+    reader, writer = mp.Pipe(False)
+    writer.send_bytes(b"12345")
+    with pytest.raises(OSError, match="bad message length"):
+        reader.recv_bytes(4)
+    assert reader.closed
+
+
+def test_copies(mp):
+    a, b = mp.Pipe()
+    other = copy.copy(a)
+    other.send("from the copy")
+    assert b.recv() == "from the copy" and type(other) is type(a)
+    if mp.Lock.__func__.__module__.startswith("kin"):
+        a.close()  # the copy keeps the end
+        copy.deepcopy(other).send(1)
+        other.close()
+        assert b.recv() == 1
+        with pytest.raises(EOFError):
+            b.recv()
+    else:
+        other._handle = None  # it is the same descriptor there
+
+
+def test_ends_come_from_pipe():
+    """What is called with a descriptor was an end that is closed."""
+    with pytest.raises(TypeError, match="multiprocessing.connection.Connection"):
+        kin.connection.Connection(1)
+
+
+def test_waits_that_are_not_numbers(mp):
+    a, _ = mp.Pipe()
+    for wrong, error in ((float("nan"), ValueError), ("soon", TypeError)):
+        with pytest.raises(error):
+            multiprocessing.connection.wait([a], wrong)
 
 
 def test_poll_and_end_of_file(mp):
