@@ -45,8 +45,20 @@ class _Async:
                 await aio.ready(self, aio.PUT)
 
 
+class _Ends:
+    """Beside a queue: the two connections of the standard library's, by which programs wait for items."""
+
+    @functools.cached_property
+    def _reader(self):
+        return _End(self)
+
+    @functools.cached_property
+    def _writer(self):
+        return _End(self)
+
+
 @_kin.own
-class Queue(_Async, _kin.Queue):
+class Queue(_Ends, _Async, _kin.Queue):
     """First in, first out; what a killed consumer had not returned from get is delivered again."""
 
     _kind, _joinable = _FIFO, False
@@ -197,7 +209,7 @@ class PriorityQueue(JoinableQueue):
 
 
 class _End:
-    """What pools and executors of the standard library use of a queue's two connections."""
+    """What pools and executors of the standard library, and programs, use of a queue's connections."""
 
     def __init__(self, queue):
         self._queue = queue
@@ -244,7 +256,7 @@ class _NoLock:
 
 
 @_kin.own
-class SimpleQueue(_Async, _kin.Queue):
+class SimpleQueue(_Ends, _Async, _kin.Queue):
     """A queue without a bound; get waits as long as it takes unless told otherwise."""
 
     _rlock = _wlock = _NoLock()
@@ -252,14 +264,6 @@ class SimpleQueue(_Async, _kin.Queue):
 
     def __init__(self, *, ctx=None):
         super().__init__()
-
-    @functools.cached_property
-    def _reader(self):
-        return _End(self)
-
-    @functools.cached_property
-    def _writer(self):
-        return _End(self)
 
     __reduce__ = handle_of
     __class_getitem__ = classmethod(GenericAlias)

@@ -1,6 +1,8 @@
 """Queues: the behaviour that is shared."""
 
+import multiprocessing.connection
 import pickle
+import select
 from queue import Empty, Full
 
 import pytest
@@ -189,3 +191,17 @@ def test_lifo_and_priority(only_kin):
     assert [queue.get() for _ in range(4)] == [0, "a", (2, "b"), (2, "c")]
     with pytest.raises(TypeError, match="priority"):
         queue.put({})
+
+
+@pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
+def test_waiting_for_items_beside_other_things(mp, kind):
+    """As programs do, though the name begins with an underscore."""
+    queue, (here, there) = getattr(mp, kind)(), mp.Pipe()
+    wait = multiprocessing.connection.wait
+    assert wait([queue._reader, here], 0) == [] and not queue._reader.poll()
+    queue.put(1)
+    assert wait([queue._reader, here], 30) == [queue._reader] and queue._reader.poll()
+    there.send(2)
+    assert set(wait([queue._reader, here], 30)) == {queue._reader, here}
+    assert select.select([queue._reader.fileno()], [], [], 30)[0] == [queue._reader.fileno()]
+    assert queue.get() == 1 and wait([queue._reader, here], 30) == [here]
