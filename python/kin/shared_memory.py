@@ -27,6 +27,8 @@ os.register_at_fork(after_in_child=_created.clear)
 
 
 def _open(name, size, arena):
+    if not name:
+        raise OSError(errno.EINVAL, "a name has one byte at least", name)
     if len(os.fsencode(name)) > 31:
         raise OSError(errno.ENAMETOOLONG, "a name has 31 bytes at most", name)
     return _kin.Block(name, size, arena)
@@ -51,6 +53,8 @@ class SharedMemory:
             raise ValueError("'size' must be a positive number different from zero")
         if name is None and not create:
             raise ValueError("'name' can only be None if create=True")
+        if not isinstance(name, str | None):
+            raise TypeError(f"'name' must be a str or None, not {type(name).__name__}")
         _forget_unlinked()
         self._arena = arena
         if name is None:

@@ -62,6 +62,7 @@ def _new_array(type_, length, *place):
     if length < 0:
         raise ValueError("Array length must be >= 0, not %d" % length)
     size = _size(type_)
+    type_ * length  # as the standard library's: OverflowError if it is too large
     return _laid_over(type_, _Memory(True, _letter(type_), size, max(length, 1), *place), length)
 
 

@@ -5,23 +5,21 @@
 static int init(PyObject *self, PyObject *args, PyObject *kwargs)
 {
     static const char *const keywords[] = {"value", "bounded", "name", "arena", NULL};
-    long long value = 1;
-    int bounded = 0;
+    int value = 1, bounded = 0;
     struct kinpy_place place = {0};
     struct kin_arena *arena;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|LpzK", (char **)keywords, &value, &bounded,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|ipzK", (char **)keywords, &value, &bounded,
                                      &place.name, &place.arena) ||
         kinpy_begin_init(self, &place, &arena) < 0)
         return -1;
-    if (value < 0 || value > INT32_MAX) { /* as sem_open answers */
-        PyObject *arguments =
-            Py_BuildValue("is", EINVAL, "the value of a semaphore is out of range");
+    if (value < 0) { /* as sem_open answers */
+        PyObject *arguments = Py_BuildValue("is", EINVAL, "the value of a semaphore is negative");
         if (arguments != NULL)
             PyErr_SetObject(PyExc_OSError, arguments);
         Py_XDECREF(arguments);
         return -1;
     }
-    if (value > KIN_SEMAPHORE_MAX) /* the standard library's SEM_VALUE_MAX means: no bound */
+    if (value > (int)KIN_SEMAPHORE_MAX) /* the standard library's SEM_VALUE_MAX means: no bound */
         value = KIN_SEMAPHORE_MAX;
     struct kin_semaphore_opts opts = {.size = sizeof opts, .bounded = (uint32_t)bounded};
     struct kin_semaphore *semaphore = NULL;

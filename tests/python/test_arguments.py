@@ -1,6 +1,13 @@
 """Arguments: by name, of a wrong type, out of range. What both answer is shown to be the same."""
 
+import errno
+import multiprocessing.shared_memory
+import sys
+
 import pytest
+
+import kin
+import kin.shared_memory
 
 
 def test_by_name(mp):
@@ -42,3 +49,39 @@ def test_names_of_the_module_queue(only_kin):
     queue.put(item=1)
     queue.put_nowait(item=2)
     assert [queue.get(), queue.get()] == [1, 2]
+
+
+def test_more_than_there_can_be(mp):
+    for make in (lambda: mp.RawArray("i", 1 << 62), lambda: mp.Array("d", 1 << 61)):
+        with pytest.raises(OverflowError):
+            make()
+    for kind in (mp.Semaphore, mp.BoundedSemaphore):
+        with pytest.raises(OverflowError):
+            kind(1 << 31)
+        with pytest.raises(OSError):
+            kind(-1)
+
+
+def memory_of(mp):
+    """SharedMemory of that implementation."""
+    if type(mp).__module__.startswith("kin"):
+        return kin.shared_memory.SharedMemory
+    return multiprocessing.shared_memory.SharedMemory
+
+
+@pytest.mark.parametrize("size", [1 << 48, 1 << 62, sys.maxsize])
+def test_more_memory_than_there_are_addresses(only_kin, size):
+    """It was looked for without an end."""
+    with pytest.raises(MemoryError):
+        memory_of(only_kin)(create=True, size=size)
+
+
+def test_names_of_memory(mp):
+    for name in (5, b"name"):
+        with pytest.raises(TypeError):
+            memory_of(mp)(name)
+        with pytest.raises(TypeError):
+            memory_of(mp)(name, create=True, size=5)
+    with pytest.raises(OSError) as caught:
+        memory_of(mp)("", create=True, size=5)
+    assert caught.value.errno == errno.EINVAL
