@@ -5,6 +5,7 @@ its main module is imported. So what that module makes of kin is made in the fam
 """
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
@@ -78,11 +79,14 @@ class ForkPopen(popen_fork.Popen):
         self.__dict__.pop("_child", None)
 
     def poll(self, flag=os.WNOHANG):
-        """The exit code, or None; without WNOHANG it waits."""
+        """The exit code, or None; without WNOHANG it waits. Only its parent learns it."""
         if self.returncode is None:
-            if flag != os.WNOHANG:
-                self._child.join()
-            self.returncode = self._child.exitcode()
+            try:
+                if flag != os.WNOHANG:
+                    self._child.join()
+                self.returncode = self._child.exitcode()
+            except ChildProcessError:  # one of its brothers asks
+                pass
         return self.returncode
 
     def wait(self, timeout=None):
@@ -93,7 +97,11 @@ class ForkPopen(popen_fork.Popen):
 
     def _send_signal(self, sig):
         if self.returncode is None:
-            self._child.send_signal(sig)
+            try:
+                self._child.send_signal(sig)
+            except ChildProcessError:  # one of its brothers
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, sig)
 
 
 class _Path:

@@ -238,3 +238,25 @@ def test_others_live_on_and_can_see_that_the_parent_is_gone():
     assert pid, done.stderr
     while is_there(pid):
         time.sleep(0.01)
+
+
+def test_what_a_brother_may_do(mp):
+    """A child that is forked has the Process objects of those before it."""
+    first = mp.Process(target=time.sleep, args=(1000,))
+    first.start()
+
+    def second():
+        assert first.exitcode is None and first.pid != os.getpid()
+        for of_parents in (first.join, first.is_alive):
+            with pytest.raises(AssertionError):
+                of_parents()
+        with pytest.raises(ValueError):
+            first.close()
+        first.terminate()
+
+    brother = mp.Process(target=second)
+    brother.start()
+    brother.join()
+    assert brother.exitcode == 0
+    first.join()
+    assert first.exitcode == -signal.SIGTERM
