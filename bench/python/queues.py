@@ -1,5 +1,6 @@
 """Queues and pipes between two processes."""
 
+import statistics
 from time import perf_counter
 
 import measure
@@ -64,8 +65,19 @@ def batches(item, count, many):
     return run
 
 
+def turn_by_turn(turns, give, take):
+    """The median of the turns: p50."""
+    times = []
+    for i in range(turns):
+        start = perf_counter()
+        give(i)
+        take()
+        times.append(perf_counter() - start)
+    return statistics.median(times)
+
+
 def round_trip_queue(contestant):
-    """A queue there and a queue back."""
+    """A queue there and a queue back: the median."""
     there, back, turns = contestant.Queue(), contestant.Queue(), 2_000
 
     def child():
@@ -74,17 +86,13 @@ def round_trip_queue(contestant):
 
     process = contestant.Process(target=child)
     process.start()
-    start = perf_counter()
-    for i in range(turns):
-        there.put(i)
-        back.get()
-    seconds = perf_counter() - start
+    seconds = turn_by_turn(turns, there.put, back.get)
     process.join()
-    return seconds / turns
+    return seconds
 
 
 def round_trip_pipe(contestant):
-    """A pipe there and back."""
+    """A pipe there and back: the median."""
     ours, theirs = contestant.Pipe()
     turns = 3_000
 
@@ -94,13 +102,9 @@ def round_trip_pipe(contestant):
 
     process = contestant.Process(target=child)
     process.start()
-    start = perf_counter()
-    for i in range(turns):
-        ours.send(i)
-        ours.recv()
-    seconds = perf_counter() - start
+    seconds = turn_by_turn(turns, ours.send, ours.recv)
     process.join()
-    return seconds / turns
+    return seconds
 
 
 def copies(array, count):
@@ -125,8 +129,8 @@ def main():
         compare("Queue, ten numpy arrays of 100 MB", one_to_one(array, 10, 250 << 20), multiprocessing=20)
         compare("  the next ten", one_to_one(array, 10, 250 << 20, 11), multiprocessing=20)
         measure.least("one copy of one", lambda: copies(array, 10))
-    compare("Queue, round trip", round_trip_queue, multiprocessing=5)
-    compare("Pipe, round trip", round_trip_pipe, without=("faster-fifo",), multiprocessing=2)
+    compare("Queue, round trip, p50", round_trip_queue, multiprocessing=5)
+    compare("Pipe, round trip, p50", round_trip_pipe, without=("faster-fifo",), multiprocessing=2)
 
 
 if __name__ == "__main__":
