@@ -9,7 +9,15 @@ import functools
 import multiprocessing.connection
 import time
 from multiprocessing import reduction
-from multiprocessing.connection import Client, Listener, answer_challenge, deliver_challenge
+from multiprocessing.connection import (
+    Client,
+    Listener,
+    SocketListener,
+    XmlClient,
+    XmlListener,
+    answer_challenge,
+    deliver_challenge,
+)
 from multiprocessing.connection import wait as _standard_wait
 from multiprocessing.context import BufferTooShort, get_spawning_popen
 

@@ -11,6 +11,10 @@ from . import _kin
 
 __all__ = ["Client", "Listener", "Pipe", "wait"]
 
+SocketListener: Any
+XmlClient: Any
+XmlListener: Any
+
 class Connection(_kin.Pipe):
     writable: bool
     def __init__(self, *args: object, **kwargs: object) -> None: ...

@@ -11,7 +11,15 @@ import time
 import weakref
 from multiprocessing import pool as _standard
 from multiprocessing.context import ProcessError
-from multiprocessing.pool import MaybeEncodingError, ThreadPool
+from multiprocessing.pool import (
+    ApplyResult,
+    AsyncResult,
+    IMapIterator,
+    IMapUnorderedIterator,
+    MapResult,
+    MaybeEncodingError,
+    ThreadPool,
+)
 
 from . import _kin
 from .queues import SimpleQueue

@@ -1,3 +1,8 @@
+from multiprocessing.pool import ApplyResult as ApplyResult
+from multiprocessing.pool import AsyncResult as AsyncResult
+from multiprocessing.pool import IMapIterator as IMapIterator
+from multiprocessing.pool import IMapUnorderedIterator as IMapUnorderedIterator
+from multiprocessing.pool import MapResult as MapResult
 from multiprocessing import pool as _standard
 from multiprocessing.context import ProcessError
 from multiprocessing.pool import ThreadPool as ThreadPool

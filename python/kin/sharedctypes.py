@@ -6,7 +6,12 @@ The wrappers are the standard library's; the memory, the lock and the atomic ste
 import ctypes
 from multiprocessing import sharedctypes as _standard
 from multiprocessing.reduction import ForkingPickler
-from multiprocessing.sharedctypes import typecode_to_type
+from multiprocessing.sharedctypes import (
+    SynchronizedArray,
+    SynchronizedBase,
+    SynchronizedString,
+    typecode_to_type,
+)
 
 from . import _kin
 from .handover import handle_of

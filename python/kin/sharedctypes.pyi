@@ -1,4 +1,7 @@
 import ctypes
+from multiprocessing.sharedctypes import SynchronizedArray as SynchronizedArray
+from multiprocessing.sharedctypes import SynchronizedBase as SynchronizedBase
+from multiprocessing.sharedctypes import SynchronizedString as SynchronizedString
 from collections.abc import Callable, Iterable
 from ctypes import _SimpleCData
 from multiprocessing import sharedctypes as _standard

@@ -1,5 +1,6 @@
 """The package as a whole: what it exports, contexts, python -m kin."""
 
+import importlib
 import multiprocessing
 import os
 import subprocess
@@ -16,6 +17,21 @@ def test_nothing_is_missing():
     assert set(multiprocessing.__all__) <= set(kin.__all__)
     assert kin.TimeoutError is multiprocessing.TimeoutError
     assert kin.current_process() is multiprocessing.current_process()
+
+
+@pytest.mark.parametrize("module, names", [
+    ("sharedctypes", "Array RawArray RawValue Synchronized SynchronizedArray SynchronizedBase "
+     "SynchronizedString Value copy synchronized"),
+    ("connection", "Client Connection Listener Pipe SocketListener XmlClient XmlListener "
+     "answer_challenge deliver_challenge wait"),
+    ("pool", "ApplyResult AsyncResult IMapIterator IMapUnorderedIterator MapResult "
+     "MaybeEncodingError Pool ThreadPool"),
+])
+def test_nothing_is_missing_in_a_module(module, names):
+    ours = importlib.import_module(f"kin.{module}")
+    standard = importlib.import_module(f"multiprocessing.{module}")
+    assert [name for name in names.split() if not hasattr(standard, name)] == []
+    assert [name for name in names.split() if not hasattr(ours, name)] == []
 
 
 def test_start_methods():
