@@ -128,19 +128,19 @@ class _Once:
         self._queue, self._seen, self._pool = queue, {}, weakref.ref(pool)
 
     def get(self):
-        """The next result, of each task once."""
-        while (result := self._queue.get()) is not None:
-            job, index, outcome = result
-            good, value = _load(*outcome)
-            if not good and isinstance(value, WorkerLostError) and (job, index) in self._seen:
-                continue
-            self._seen[job, index] = None
-            if len(self._seen) > 4096:
-                del self._seen[next(iter(self._seen))]
-            if not good and isinstance(value, WorkerLostError):
-                value = self._with_reason(value)
-            return job, index, (good, value)
-        return None
+        """The next result. A needless one is nobody's: to wait for another could be for ever."""
+        result = self._queue.get()
+        if result is None:
+            return None
+        job, index, outcome = result
+        good, value = _load(*outcome)
+        is_loss = not good and isinstance(value, WorkerLostError)
+        if is_loss and (job, index) in self._seen:
+            return _END, index, (good, value)
+        self._seen[job, index] = None
+        if len(self._seen) > 4096:
+            del self._seen[next(iter(self._seen))]
+        return job, index, (good, self._with_reason(value) if is_loss else value)
 
     def _with_reason(self, error):
         """A colleague knows that a worker died; how it ended is known here."""

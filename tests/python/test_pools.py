@@ -15,6 +15,7 @@ import pytest
 
 import kin
 import kin.popen
+from kin import _kin
 from kin.pool import WorkerLostError
 
 
@@ -197,6 +198,18 @@ def make_objects(function):
     import numpy
 
     return numpy.array([Unloadable(function, 5)], dtype=object)
+
+
+def test_a_needless_answer_at_the_end(only_kin):
+    """When there are no tasks any more the pool takes what lies there, and waits for nothing."""
+    pool = only_kin.Pool(1)
+    result = pool.apply_async(square, (3,))
+    assert result.get(30) == 9
+    again = (result._job, 0, (False, WorkerLostError("a colleague has said so already")))
+    last = [_kin.pack(None), _kin.pack(again)]
+    pool._outqueue.put = lambda end: pool._outqueue._put_many(last, True, None)
+    pool.close()
+    pool.join()
 
 
 def test_an_array_of_objects_that_cannot_be_loaded(only_kin):
