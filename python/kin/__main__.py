@@ -15,11 +15,11 @@ def _new_main(loader=None):
     """The program's module. It stays __main__ until the interpreter ends.
 
     Threads and exit handlers that outlive the last line of the program pickle its functions, and
-    start processes that import it.
+    start processes that import it. Children that are started anew send objects as __mp_main__'s.
     """
     module = types.ModuleType("__main__")
     module.__builtins__, module.__loader__ = builtins, loader
-    sys.modules["__main__"] = module
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
     return module
 
 

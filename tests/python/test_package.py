@@ -195,3 +195,66 @@ def test_a_program_sees_what_it_sees_without_kin(tmp_path, start):
         return done.returncode, done.stdout, done.stderr
 
     assert run("-m", "kin", *start) == run(*start)
+
+
+AFTERWARDS = """
+import atexit, sys, threading, time
+import multiprocessing as mp
+from concurrent.futures import ProcessPoolExecutor
+
+class Item:
+    pass
+
+def make(_):
+    return Item()
+
+def at_exit():
+    with mp.Pool(1) as pool:
+        print("exit", type(pool.map(make, [1])[0]) is Item)
+
+def in_thread(main):
+    main.join()
+    with mp.Pool(1) as pool:
+        print("thread", type(pool.map(make, [1])[0]) is Item)
+
+if __name__ == "__main__":
+    mp.set_start_method(sys.argv[1])
+    at_exit()
+    if sys.argv[1] != "fork":
+        sys.exit()
+    atexit.register(at_exit)
+    threading.Thread(target=in_thread, args=(threading.main_thread(),)).start()
+    print(__file__, __spec__, sys.path[0])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_program_goes_on_after_its_last_line(tmp_path, method):
+    """Threads and exit handlers pickle what is in __main__; children send its objects back."""
+    (tmp_path / "program.py").write_text(AFTERWARDS)
+    done = [
+        subprocess.run(
+            [sys.executable, *kin, "program.py", method],
+            cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60,
+        )
+        for kin in ([], ["-m", "kin"])
+    ]
+    assert done[1].stdout == done[0].stdout, done[1].stderr
+    assert done[1].stdout.count("True") == (3 if method == "fork" else 1)
+
+
+def test_what_is_run_is_found_as_by_the_interpreter(tmp_path):
+    (tmp_path / "folder").mkdir()
+    show = "import sys; print(__file__, sys.argv, sys.path[0], __package__, type(__loader__))"
+    (tmp_path / "folder/__main__.py").write_text(show)
+    (tmp_path / "link.py").symlink_to("folder/__main__.py")
+    for arguments in (["folder"], ["link.py"], ["-m", "folder"], ["no.py"], ["-m", "no"], ["-"]):
+        done = [
+            subprocess.run(
+                [sys.executable, *kin, *arguments, "one"], input="print(__name__)",
+                cwd=tmp_path, env=os.environ, capture_output=True, text=True, timeout=60,
+            )
+            for kin in ([], ["-m", "kin"])
+        ]
+        assert done[1].stdout == done[0].stdout, done[1].stderr
+        assert (done[1].returncode, done[1].stderr) == (done[0].returncode, done[0].stderr)
