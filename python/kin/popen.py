@@ -11,11 +11,11 @@ import sys
 import threading
 from functools import partial
 from multiprocessing import (
-    forkserver, popen_fork, popen_forkserver, popen_spawn_posix, resource_tracker, spawn, util
+    forkserver, popen_fork, popen_forkserver, popen_spawn_posix, process, resource_tracker, spawn, util
 )
 from multiprocessing.context import get_spawning_popen
 
-from . import _kin, context
+from . import _kin, context, synchronize
 
 __all__ = ["ForkPopen", "ForkServerPopen", "SpawnPopen"]
 
@@ -143,10 +143,23 @@ class _Beginning:
         return _begin, (place, context.is_installed(), popen.method)
 
 
+def _leaving(bootstrap):
+    """A child of the server ends without taking down its objects: it must not seem to die at a barrier."""
+
+    def run(*args, **kwargs):
+        code = bootstrap(*args, **kwargs)
+        synchronize.leave_barriers()
+        return code
+
+    return run
+
+
 def _begin(place, is_installed, method):
     from . import install
 
     context.begin(method)
+    if method == "forkserver":
+        process.BaseProcess._bootstrap = _leaving(process.BaseProcess._bootstrap)
     if is_installed:
         install()
 

@@ -94,6 +94,19 @@ static void destroy(void *handle)
     kin_barrier_destroy(handle);
 }
 
+static void let_wait(void *handle)
+{
+    (void)handle; /* whose process ends while it waits breaks the barrier */
+}
+
+/* This process has waited here for the last time: that it ends breaks nothing. */
+static PyObject *leave(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    kinpy_close(self, let_wait, destroy);
+    Py_RETURN_NONE;
+}
+
 static void dealloc(PyObject *self)
 {
     PyObject *action = ((struct barrier *)self)->action;
@@ -209,6 +222,7 @@ static PyObject *broken(PyObject *self, void *unused)
 static PyMethodDef methods[] = {
     {"_open", open_method, METH_VARARGS, NULL},
     {"_how", how, METH_NOARGS, NULL},
+    {"_leave", leave, METH_NOARGS, NULL},
     {"wait", (PyCFunction)(void (*)(void))wait_all, METH_VARARGS | METH_KEYWORDS,
      "wait($self, timeout=None)\n--\n\nWait until all parties wait; the arrival index."},
     {"reset", reset, METH_NOARGS, "reset($self)\n--\n\nMake it empty and whole again."},

@@ -457,3 +457,23 @@ def test_a_child_has_the_start_method_it_was_started_with(ours):
         assert queue.get() == ours.get_start_method()
     finally:
         kin.set_start_method(None, force=True)
+
+
+# --- the end of a child -----------------------------------------------------------------------
+
+
+def meet(barrier, queue):
+    """In a child, which keeps the barrier to its end."""
+    sys.kept = barrier
+    queue.put(barrier.wait(30))
+
+
+def test_a_barrier_is_whole_when_its_parties_have_ended(both):
+    barrier, queue = both.Barrier(2), both.Queue()
+    parties = [both.Process(target=meet, args=(barrier, queue)) for _ in range(2)]
+    for party in parties:
+        party.start()
+    assert sorted(queue.get(timeout=60) for _ in parties) == [0, 1]
+    for party in parties:
+        party.join(60)
+    assert not barrier.broken and [party.exitcode for party in parties] == [0, 0]
