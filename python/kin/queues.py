@@ -4,6 +4,7 @@ put pickles in the caller: its errors are raised there, and an item whose put re
 """
 
 import functools
+from multiprocessing import queues as _standard
 from queue import Empty, Full
 from types import GenericAlias
 from time import monotonic
@@ -21,6 +22,21 @@ _AT_ONCE = 256  # messages that go into one call of the library
 
 def _left(end):
     return None if end is None else end - monotonic()
+
+
+class _Standard:
+    """Beside a queue, which for isinstance is one of the standard library, too."""
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+    @functools.cached_property
+    def _reader(self):
+        return _End(self)
+
+    @functools.cached_property
+    def _writer(self):
+        return _End(self)
 
 
 class _Async:
@@ -45,20 +61,8 @@ class _Async:
                 await aio.ready(self, aio.PUT)
 
 
-class _Ends:
-    """Beside a queue: the two connections of the standard library's, by which programs wait for items."""
-
-    @functools.cached_property
-    def _reader(self):
-        return _End(self)
-
-    @functools.cached_property
-    def _writer(self):
-        return _End(self)
-
-
 @_kin.own
-class Queue(_Ends, _Async, _kin.Queue):
+class Queue(_Async, _Standard, _kin.Queue, _standard.Queue):
     """First in, first out; what a killed consumer had not returned from get is delivered again."""
 
     _kind, _joinable = _FIFO, False
@@ -138,7 +142,7 @@ class Queue(_Ends, _Async, _kin.Queue):
 
 
 @_kin.own
-class JoinableQueue(Queue):
+class JoinableQueue(Queue, _standard.JoinableQueue):
     """A queue that counts what is not done yet; what a dead consumer had got counts as done."""
 
     _joinable = True
@@ -256,7 +260,7 @@ class _NoLock:
 
 
 @_kin.own
-class SimpleQueue(_Ends, _Async, _kin.Queue):
+class SimpleQueue(_Async, _Standard, _kin.Queue, _standard.SimpleQueue):
     """A queue without a bound; get waits as long as it takes unless told otherwise."""
 
     _rlock = _wlock = _NoLock()

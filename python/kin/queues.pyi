@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import queues as _standard
 from types import GenericAlias
 from typing import Any, Generic, TypeVar
 
@@ -12,7 +13,13 @@ class _Async(Generic[_T]):
     async def aget(self) -> _T: ...
     async def aput(self, item: _T) -> None: ...
 
-class Queue(_Async[_T], _kin.Queue):
+class _Standard:
+    @property
+    def _reader(self) -> _End: ...
+    @property
+    def _writer(self) -> _End: ...
+
+class Queue(_Async[_T], _Standard, _kin.Queue, _standard.Queue[_T]):
     def __init__(
         self,
         maxsize: int = 0,
@@ -38,7 +45,7 @@ class Queue(_Async[_T], _kin.Queue):
     def join_thread(self) -> None: ...
     def cancel_join_thread(self) -> None: ...
 
-class JoinableQueue(Queue[_T]):
+class JoinableQueue(Queue[_T], _standard.JoinableQueue[_T]):
     def task_done(self) -> None: ...
     def join(self) -> None: ...
 
@@ -76,7 +83,7 @@ class _End:
     recv: Callable[..., Any]
     send: Callable[..., None]
 
-class SimpleQueue(_Async[_T], _kin.Queue):
+class SimpleQueue(_Async[_T], _Standard, _kin.Queue, _standard.SimpleQueue[_T]):
     def __init__(self, *, ctx: object = None) -> None: ...
     @classmethod
     def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...

@@ -205,3 +205,16 @@ def test_waiting_for_items_beside_other_things(mp, kind):
     assert set(wait([queue._reader, here], 30)) == {queue._reader, here}
     assert select.select([queue._reader.fileno()], [], [], 30)[0] == [queue._reader.fileno()]
     assert queue.get() == 1 and wait([queue._reader, here], 30) == [here]
+
+
+@pytest.mark.parametrize("name", ["Queue", "JoinableQueue", "SimpleQueue"])
+def test_libraries_know_it_as_a_queue(mp, name):
+    """They ask for the class, and wait for what the standard library calls _reader."""
+    from multiprocessing import connection, queues
+
+    queue = getattr(mp, name)()
+    assert isinstance(queue, getattr(queues, name))
+    assert connection.wait([queue._reader], 0) == []
+    queue.put(1)
+    assert connection.wait([queue._reader], 30) == [queue._reader]
+    assert queue.get() == 1
