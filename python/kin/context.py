@@ -77,8 +77,8 @@ class _Factories:
             return self
         try:
             return _contexts[method]
-        except KeyError:
-            raise ValueError("cannot find context for %r" % method) from None
+        except KeyError:  # one that a library such as loky has added, or a ValueError
+            return super().get_context(method)
 
     def Lock(self, *, name=None):
         """Returns a non-recursive lock object"""

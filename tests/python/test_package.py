@@ -258,3 +258,14 @@ def test_what_is_run_is_found_as_by_the_interpreter(tmp_path):
         ]
         assert done[1].stdout == done[0].stdout, done[1].stderr
         assert (done[1].returncode, done[1].stderr) == (done[0].returncode, done[0].stderr)
+
+
+def test_contexts_that_a_library_has_added(monkeypatch):
+    from multiprocessing import context
+
+    class Added(context.BaseContext):
+        _name = "added"
+
+    monkeypatch.setitem(context._concrete_contexts, "added", Added())
+    assert kin.get_context("added") is context._concrete_contexts["added"]
+    assert kin.get_context("spawn").get_context("added") is kin.get_context("added")
