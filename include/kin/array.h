@@ -83,9 +83,10 @@ KIN_API int64_t kin_array_length(struct kin_array *array);
 KIN_API int kin_array_get(struct kin_array *array, uint64_t index, void *ret_item);
 KIN_API int kin_array_set(struct kin_array *array, uint64_t index, const void *item);
 
-/* Copy count items from index first on to ret_items, or from items; fill: copies of one item. At
- * the speed of memory. Errors: -ERANGE (the array ends before; nothing is copied), and those of get
- * and set. Does not block. Safety: any thread | any process. */
+/* Copy count items from index first on to ret_items, or from items, which may be items of the same
+ * array; fill: copies of one item. At the speed of memory. Errors: -ERANGE (the array ends before;
+ * nothing is copied), and those of get and set. Does not block. Safety: any thread | any process.
+ */
 KIN_API int kin_array_read(struct kin_array *array, uint64_t first, uint64_t count,
                            void *ret_items);
 KIN_API int kin_array_write(struct kin_array *array, uint64_t first, uint64_t count,

@@ -188,7 +188,7 @@ int kin_array_read(struct kin_array *array, uint64_t first, uint64_t count, void
     char *items;
     int r = find_range(array, first, count, &items);
     if (r == 0 && count > 0)
-        memcpy(ret_items, items, count * array->items.item_bytes);
+        memmove(ret_items, items, count * array->items.item_bytes);
     return r;
 }
 
@@ -197,7 +197,7 @@ int kin_array_write(struct kin_array *array, uint64_t first, uint64_t count, con
     char *items;
     int r = find_range(array, first, count, &items);
     if (r == 0 && count > 0)
-        memcpy(items, new_items, count * array->items.item_bytes);
+        memmove(items, new_items, count * array->items.item_bytes);
     return r;
 }
 

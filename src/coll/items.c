@@ -103,6 +103,15 @@ static uint64_t delta_of(const struct kini_items_shm *shm)
     return ((end + KINI_DATA_ALIGN - 1) & ~(uint64_t)(KINI_DATA_ALIGN - 1)) - (uintptr_t)shm;
 }
 
+/* From delta_of on; what is adopted begins where it lies, and may need less than measure says. */
+static bool has_room(const struct kin_arena *arena, struct kini_items_shm *shm,
+                     const struct size *size)
+{
+    uint64_t head = sizeof(struct kini_items_shm) + sizeof(struct kini_block_shm);
+    return shm->data_delta + (size->block - head) <=
+           kini_block_room(arena, kini_offset(arena, shm));
+}
+
 static char *data_of(struct kini_items_shm *shm)
 {
     return (char *)shm + shm->data_delta;
@@ -187,7 +196,7 @@ static bool is_good(const struct kin_arena *arena, void *memory)
         shm->data_delta != delta_of(shm))
         return false;
     return measure(shm->item_bytes, shm->length, shm->has_spare, &size) &&
-           size.block <= kini_block_room(arena, kini_offset(arena, shm));
+           has_room(arena, shm, &size);
 }
 
 static bool is_good_value(const struct kin_arena *arena, void *memory)
@@ -264,8 +273,7 @@ static int adopt(struct kini_self *self, const void *arg, uint64_t *ret_offset)
     shm->length = adoption->end - shm->data_delta;
     shm->is_committed = 1;
     struct size size;
-    if (!measure(1, shm->length, false, &size) ||
-        size.block > kini_block_room(self->arena, adoption->block))
+    if (!measure(1, shm->length, false, &size) || !has_room(self->arena, shm, &size))
         return kini_fail(-EINVAL, "the memory has no room for the array that it is to be");
     *ret_offset = adoption->block;
     return 0;

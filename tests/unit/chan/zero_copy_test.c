@@ -131,6 +131,25 @@ START_TEST(what_was_taken_becomes_an_array)
 }
 END_TEST
 
+/* All that was reserved, whatever the size of the block that it came in. */
+START_TEST(reserved_memory_of_each_length_becomes_an_array)
+{
+    begin();
+    for (size_t bytes = KIN_ARRAY_HEAD + 1; bytes < 40000; bytes += bytes < 3000 ? 1 : 13) {
+        void *data;
+        struct kin_array *array = NULL;
+        KT_OK(kin_queue_reserve(queue, bytes, &data));
+        memset(data, 7, bytes);
+        KT_OK(kin_array_adopt(arena, data, bytes, &array));
+        char *items = kin_array_ptr(array);
+        ck_assert(items + kin_array_length(array) == (char *)data + bytes);
+        ck_assert(is_all_sevens(items, (size_t)kin_array_length(array)));
+        kin_array_destroy(array);
+    }
+    finish();
+}
+END_TEST
+
 /* Free entries of the object table become used ones, or used ones free again. */
 static void mark_objects(uint32_t from, uint32_t to)
 {
@@ -405,6 +424,7 @@ int main(void)
     tcase_add_test(t, large_ones);
     tcase_add_test(t, what_was_taken_is_kept_and_published_again);
     tcase_add_loop_test(t, what_was_taken_becomes_an_array, 0, 3);
+    tcase_add_test(t, reserved_memory_of_each_length_becomes_an_array);
     tcase_add_loop_test(t, no_array_comes_of_it, 0, 2);
     tcase_add_test(t, empty_messages);
     tcase_add_test(t, wrong_memory);

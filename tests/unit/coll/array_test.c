@@ -102,6 +102,25 @@ START_TEST(ranges)
 }
 END_TEST
 
+/* Its own items may be what is written, and where it is read to. */
+START_TEST(ranges_that_overlap)
+{
+    begin();
+    array = make_array('i', 0, 1000);
+    int *items = kin_array_ptr(array);
+    for (int i = 0; i < 1000; i++)
+        items[i] = i;
+    KT_IS(kin_array_write(array, 1, 999, items), 0);
+    for (int i = 1; i < 1000; i++)
+        ck_assert_int_eq(items[i], i - 1);
+    KT_IS(kin_array_read(array, 1, 999, items), 0);
+    for (int i = 0; i < 999; i++)
+        ck_assert_int_eq(items[i], i);
+    kin_array_destroy(array);
+    finish();
+}
+END_TEST
+
 START_TEST(out_of_range)
 {
     int item = 7, some[10] = {0};
@@ -316,6 +335,7 @@ int main(void)
     tcase_add_test(t, options);
     tcase_add_loop_test(t, each_item, 0, sizes_count);
     tcase_add_loop_test(t, ranges, 0, sizes_count);
+    tcase_add_test(t, ranges_that_overlap);
     tcase_add_test(t, out_of_range);
     tcase_add_test(t, initial_items);
     tcase_add_test(t, handles_of_another_kind);
