@@ -1,4 +1,4 @@
-"""What only the extension can do wrong: wild arguments, cycles, names, one failed allocation after another."""
+"""What only the extension can do wrong: wild arguments, cycles, names, sentences."""
 
 import gc
 import os
