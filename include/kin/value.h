@@ -93,7 +93,12 @@ KIN_API int kin_value_max(struct kin_value *value, int64_t number, int64_t *ret_
 KIN_API int kin_value_load_double(struct kin_value *value, double *ret_now);
 KIN_API int kin_value_store_double(struct kin_value *value, double number);
 KIN_API int kin_value_exchange_double(struct kin_value *value, double number, double *ret_before);
+/* If it is *expected, rounded to the type, make it number: 1; else 0, and *expected is what it is.
+ * Compared are the bits, as C's atomics do it: 0.0 is not -0.0, and a NaN is itself. */
+KIN_API KIN_NODISCARD int kin_value_compare_exchange_double(struct kin_value *value,
+                                                            double *expected, double number);
 KIN_API int kin_value_add_double(struct kin_value *value, double number, double *ret_before);
+KIN_API int kin_value_sub_double(struct kin_value *value, double number, double *ret_before);
 KIN_API int kin_value_min_double(struct kin_value *value, double number, double *ret_before);
 KIN_API int kin_value_max_double(struct kin_value *value, double number, double *ret_before);
 

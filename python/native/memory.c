@@ -136,9 +136,8 @@ static const int_step_fn int_steps[STEPS] = {kin_value_add, kin_value_sub,     k
 
 typedef int (*double_step_fn)(struct kin_value *, double, double *);
 static const double_step_fn double_steps[STEPS] = {
-    [ADD] = kin_value_add_double,
-    [MIN] = kin_value_min_double,
-    [MAX] = kin_value_max_double,
+    [ADD] = kin_value_add_double,           [SUB] = kin_value_sub_double,
+    [MIN] = kin_value_min_double,           [MAX] = kin_value_max_double,
     [EXCHANGE] = kin_value_exchange_double,
 };
 
@@ -186,10 +185,10 @@ static PyObject *step_double(struct memory *memory, enum step step, PyObject *ob
     double number = PyFloat_AsDouble(object), before;
     if (number == -1.0 && PyErr_Occurred())
         return NULL;
-    double_step_fn run = step == SUB ? kin_value_add_double : double_steps[step];
+    double_step_fn run = double_steps[step];
     if (run == NULL)
         return PyErr_Format(PyExc_TypeError, "a float has no bits to step on");
-    int r = run(memory->base.handle, step == SUB ? -number : number, &before);
+    int r = run(memory->base.handle, number, &before);
     return r < 0 ? failed(r) : PyFloat_FromDouble(before);
 }
 
@@ -223,19 +222,36 @@ STEP(min_step, MIN)
 STEP(max_step, MAX)
 STEP(exchange_step, EXCHANGE)
 
-/* 1 or 0, and what there was. */
+static int exchange_double(struct memory *memory, PyObject *expected, PyObject *wanted)
+{
+    double was = PyFloat_AsDouble(expected);
+    double number = PyErr_Occurred() ? 0 : PyFloat_AsDouble(wanted);
+    if (PyErr_Occurred())
+        return -EINVAL;
+    return kin_value_compare_exchange_double(memory->base.handle, &was, number);
+}
+
+static int exchange_int(struct memory *memory, PyObject *expected, PyObject *wanted)
+{
+    int64_t was, number;
+    if (int_argument(memory, expected, 0, &was) < 0 || int_argument(memory, wanted, 0, &number) < 0)
+        return -EINVAL;
+    return kin_value_compare_exchange(memory->base.handle, &was, number);
+}
+
 static PyObject *compare_exchange(PyObject *self, PyObject *args)
 {
     struct memory *memory = (struct memory *)self;
     PyObject *expected, *wanted;
-    int64_t expected_number, number;
-    if (kinpy_handle(self) == NULL || !PyArg_ParseTuple(args, "OO", &expected, &wanted) ||
-        int_argument(memory, expected, 0, &expected_number) < 0 ||
-        int_argument(memory, wanted, 0, &number) < 0)
+    if (kinpy_handle(self) == NULL || !PyArg_ParseTuple(args, "OO", &expected, &wanted))
         return NULL;
     if (memory->is_array)
         return PyErr_Format(PyExc_TypeError, "an array has no atomic steps");
-    int r = kin_value_compare_exchange(memory->base.handle, &expected_number, number);
+    int r = memory->type == KIN_FLOAT || memory->type == KIN_DOUBLE
+                ? exchange_double(memory, expected, wanted)
+                : exchange_int(memory, expected, wanted);
+    if (PyErr_Occurred())
+        return NULL;
     return r < 0 ? failed(r) : PyBool_FromLong(r);
 }
 

@@ -350,9 +350,29 @@ int kin_value_exchange_double(struct kin_value *value, double number, double *re
                        ret_before);
 }
 
+int kin_value_compare_exchange_double(struct kin_value *value, double *expected, double number)
+{
+    struct kini_items *items = &value->items;
+    int r = check_float(value);
+    if (r < 0)
+        return r;
+    uint64_t was = from_double(items, *expected);
+    if (kini_word_cas(items->data, items->item_bytes, &was, from_double(items, number))) {
+        kini_value_changed(value);
+        return 1;
+    }
+    *expected = to_double(items, was);
+    return 0;
+}
+
 int kin_value_add_double(struct kin_value *value, double number, double *ret_before)
 {
     return change_double(value, sum_double, number, ret_before);
+}
+
+int kin_value_sub_double(struct kin_value *value, double number, double *ret_before)
+{
+    return kin_value_add_double(value, -number, ret_before);
 }
 
 int kin_value_min_double(struct kin_value *value, double number, double *ret_before)

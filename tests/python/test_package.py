@@ -269,3 +269,9 @@ def test_contexts_that_a_library_has_added(monkeypatch):
     monkeypatch.setitem(context._concrete_contexts, "added", Added())
     assert kin.get_context("added") is context._concrete_contexts["added"]
     assert kin.get_context("spawn").get_context("added") is kin.get_context("added")
+
+
+@pytest.mark.parametrize("name", ["managers", "util", "reduction", "dummy", "process", "resource_tracker"])
+def test_modules_of_the_standard_library(name):
+    ours = importlib.import_module(f"kin.{name}")
+    assert ours is importlib.import_module(f"multiprocessing.{name}")

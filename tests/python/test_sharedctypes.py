@@ -266,3 +266,15 @@ def test_a_large_array_costs_what_is_touched():
     items = kin.RawArray("d", 1 << 28)
     items[-1] = 1.0
     assert items[-1] == 1.0 and items[0] == 0.0
+
+
+def test_a_float_is_exchanged_if_it_is_what_is_expected():
+    for kind in "fd":
+        value = kin.Value(kind, 0.1)
+        assert not value.compare_exchange(0.2, 5)
+        assert value.compare_exchange(0.1, 2.5) and value.value == 2.5
+        with pytest.raises(TypeError):
+            value.compare_exchange("2.5", 1)
+        with pytest.raises(TypeError):
+            value.compare_exchange(2.5, None)
+        assert value.value == 2.5

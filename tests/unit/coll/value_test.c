@@ -245,11 +245,26 @@ START_TEST(floats)
     KT_IS(kin_value_min_double(value, -INFINITY, NULL), 0);
     KT_IS(kin_value_max_double(value, 7, &before), 0);
     ck_assert(isinf(before));
+    before = 0.1;
+    KT_IS(kin_value_compare_exchange_double(value, &before, 1), 0);
+    ck_assert(before == 7);
+    KT_IS(kin_value_sub_double(value, 6.9, NULL), 0);
+    KT_IS(kin_value_store_double(value, 0.1), 0);
+    before = 0.1; /* rounded, as what was stored */
+    KT_IS(kin_value_compare_exchange_double(value, &before, -0.0), 1);
+    before = 0.0; /* has other bits */
+    KT_IS(kin_value_compare_exchange_double(value, &before, 1), 0);
+    KT_IS(kin_value_compare_exchange_double(value, &before, (double)NAN), 1);
+    before = (double)NAN;
+    KT_IS(kin_value_compare_exchange_double(value, &before, 9), 1);
+    KT_IS(kin_value_sub_double(value, 2, &before), 0);
+    ck_assert(before == 9);
     int64_t number = 5;
     KT_IS(kin_value_load(value, &number), -EPROTOTYPE);
     SAYS("an integer is wanted");
     KT_IS(kin_value_add(value, 1, &number), -EPROTOTYPE);
     KT_IS(kin_value_store(value, 1), -EPROTOTYPE);
+    KT_IS(kin_value_compare_exchange(value, &number, 1), -EPROTOTYPE);
     ck_assert_int_eq(number, 5);
     kin_value_destroy(value);
     finish();
