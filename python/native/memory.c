@@ -158,6 +158,11 @@ static int int_argument(const struct memory *memory, PyObject *object, int may_b
                         int64_t *ret_number)
 {
     int overflow;
+    if (PyLong_CheckExact(object)) {
+        *ret_number = PyLong_AsLongLongAndOverflow(object, &overflow);
+        if (overflow == 0 && *ret_number >= 0) /* nearly always */
+            return 0;
+    }
     PyObject *index = PyNumber_Index(object);
     if (index == NULL)
         return -1;
