@@ -225,9 +225,8 @@ static PyObject *put_method(PyObject *self, PyObject *const *args, Py_ssize_t na
 static PyObject *put_sorted(PyObject *self, PyObject *args)
 {
     struct put put = {.queue = kinpy_open_queue(self)};
-    PyObject *item, *sorted_by, *plain, *timeout;
+    PyObject *item, *sorted_by, *plain, *block, *timeout;
     struct kinpy_key key;
-    PyObject *block;
     kin_deadline deadline;
     if (put.queue == NULL ||
         !PyArg_ParseTuple(args, "OOOOO", &item, &sorted_by, &plain, &block, &timeout) ||
