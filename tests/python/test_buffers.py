@@ -365,5 +365,11 @@ def test_a_buffer_that_is_lent_once(only_kin):
             return memoryview(b"x" * 100_000)
 
     queue = only_kin.Queue()
+    try:
+        pickle.dumps(Fickle(Lent()), 5, buffer_callback=[].append)
+    except TypeError as refused:  # by pickle itself, since 3.14
+        with pytest.raises(TypeError, match=str(refused)):
+            queue.put(Fickle(Lent()))
+        return
     queue.put(Fickle(Lent()))
     assert queue.get() == b"x" * 100_000
