@@ -2,7 +2,6 @@
 
 import errno
 import multiprocessing.shared_memory
-import sys
 
 import pytest
 
@@ -67,13 +66,6 @@ def memory_of(mp):
     if type(mp).__module__.startswith("kin"):
         return kin.shared_memory.SharedMemory
     return multiprocessing.shared_memory.SharedMemory
-
-
-@pytest.mark.parametrize("size", [1 << 48, 1 << 62, sys.maxsize])
-def test_more_memory_than_there_are_addresses(only_kin, size):
-    """It was looked for without an end."""
-    with pytest.raises(OSError):
-        memory_of(only_kin)(create=True, size=size)
 
 
 def test_names_of_memory(mp):

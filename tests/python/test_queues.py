@@ -1,6 +1,7 @@
 """Queues: the behaviour that is shared."""
 
 import multiprocessing.connection
+import multiprocessing.queues
 import pickle
 import select
 from queue import Empty, Full
@@ -195,8 +196,9 @@ def test_lifo_and_priority(only_kin):
 
 @pytest.mark.parametrize("kind", ["Queue", "JoinableQueue", "SimpleQueue"])
 def test_waiting_for_items_beside_other_things(mp, kind):
-    """As programs do, though the name begins with an underscore."""
+    """As programs do, though the name begins with an underscore; libraries ask for the class."""
     queue, (here, there) = getattr(mp, kind)(), mp.Pipe()
+    assert isinstance(queue, getattr(multiprocessing.queues, kind))
     wait = multiprocessing.connection.wait
     assert wait([queue._reader, here], 0) == [] and not queue._reader.poll()
     queue.put(1)
@@ -205,16 +207,3 @@ def test_waiting_for_items_beside_other_things(mp, kind):
     assert set(wait([queue._reader, here], 30)) == {queue._reader, here}
     assert select.select([queue._reader.fileno()], [], [], 30)[0] == [queue._reader.fileno()]
     assert queue.get() == 1 and wait([queue._reader, here], 30) == [here]
-
-
-@pytest.mark.parametrize("name", ["Queue", "JoinableQueue", "SimpleQueue"])
-def test_libraries_know_it_as_a_queue(mp, name):
-    """They ask for the class, and wait for what the standard library calls _reader."""
-    from multiprocessing import connection, queues
-
-    queue = getattr(mp, name)()
-    assert isinstance(queue, getattr(queues, name))
-    assert connection.wait([queue._reader], 0) == []
-    queue.put(1)
-    assert connection.wait([queue._reader], 30) == [queue._reader]
-    assert queue.get() == 1

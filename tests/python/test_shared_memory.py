@@ -225,7 +225,7 @@ def test_two_make_one_name(only_kin):
         assert child.exitcode == 0
 
 
-@pytest.mark.parametrize("size", [1 << 45, 1 << 47, 1 << 48, 1 << 60, (1 << 63) - 64, (1 << 63) - 1])
+@pytest.mark.parametrize("size", [1 << 45, 1 << 47, 1 << 48, 1 << 60, 1 << 62, (1 << 63) - 64, (1 << 63) - 1])
 def test_more_than_memory_is_an_error(size):
     """Not a signal at the first touch (cpython#114390)."""
     with pytest.raises(OSError, match="no memory for a block of") as raised:
